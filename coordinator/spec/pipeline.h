@@ -1,0 +1,43 @@
+// A pipeline after parsing and validation: names resolved, defaults filled in, expressions kept where they depend on
+// the run. What the scheduler works on. Plain data.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace gridquant::spec {
+
+struct RetryPolicy {
+  int max_attempts = 3;
+  int64_t initial_backoff_ms = 5'000;
+  double factor = 2;
+  int64_t max_backoff_ms = 120'000;
+};
+
+struct StagePlan {
+  std::string name;  // "quantize"; with a matrix "quantize-<value>-<value>"
+  std::string uses;  // catalog name
+  int version = 1;   // of the catalog entry
+  std::vector<std::string> needs;             // names of StagePlans
+  std::map<std::string, std::string> inputs;  // catalog name of the producing stage -> name of the StagePlan
+  nlohmann::json with;                        // complete, paths absolute, expressions over params and matrix replaced
+  std::string condition;                      // expression over stages.*; "" = always. Evaluated when all needs are over
+  std::map<std::string, std::string> matrix;  // this instance's values
+  RetryPolicy retry;
+  int64_t timeout_ms = 0;                     // of one attempt; 0 = none
+  int cores = 0;                              // resources.cores; 0 = all
+  int64_t memory_bytes = 0;
+};
+
+struct Pipeline {
+  std::string name;
+  std::map<std::string, std::string> labels;
+  nlohmann::json params;          // final values
+  std::vector<StagePlan> stages;  // in file order, matrix expanded; acyclic
+};
+
+}  // namespace gridquant::spec

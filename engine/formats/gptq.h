@@ -1,0 +1,35 @@
+// The GPTQ v1 container (AutoGPTQ, GPTQModel, transformers, vLLM): quantizers.md 2.1, byte by byte.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/formats/safetensors.h"
+#include "engine/quant/quantized_weight.h"
+
+namespace gridquant::formats {
+
+// qweight int32 [K*b/32, N], qzeros int32 [G, N*b/32] (true zero - 1), scales fp16 [G, N], g_idx int32 [K], named
+// "<module>.qweight" and so on. `module` is the tensor's name without ".weight". Needs K and N divisible by 32.
+StatusOr<std::vector<NamedTensor>> to_gptq(const std::string& module, const quant::QuantizedWeight& weight);
+
+// Names, dtypes and shapes of the above, without the data (size forecast).
+std::vector<std::pair<std::string, TensorEntry>> gptq_entries(const std::string& module, const quant::GridSpec& grid,
+                                                              int64_t rows, int64_t cols);
+
+// The reader, written independently of the writer: fp32 [N, K] from the four tensors of `module` in `checkpoint`.
+StatusOr<tensor::Tensor> dequantize_gptq(const Checkpoint& checkpoint, const std::string& module, int bits);
+
+// The value of config.json's "quantization_config", and of quantize_config.json. JSON text.
+struct GptqSettings {
+  quant::GridSpec grid;
+  bool act_order = true;  // recorded as desc_act = false with static_groups: g_idx is trivial
+  double damp_percent = 0.05;
+  std::string model_name;
+  std::vector<std::string> excluded_modules;  // written as "dynamic" negative rules
+};
+std::string gptq_quantization_config(const GptqSettings& settings);
+
+}  // namespace gridquant::formats

@@ -1,0 +1,81 @@
+// The safetensors container (https://github.com/huggingface/safetensors): 8 bytes little-endian header length N, N bytes
+// of JSON, tensor data. Nothing in the header is believed before it was checked against the file's size.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/env.h"
+#include "engine/base/status.h"
+#include "engine/tensor/tensor.h"
+
+namespace gridquant::formats {
+
+struct TensorEntry {
+  tensor::DType dtype = tensor::DType::kF32;
+  tensor::Shape shape;
+  uint64_t begin = 0;  // byte offset in the file
+  uint64_t bytes = 0;
+};
+
+struct SafetensorsHeader {
+  std::map<std::string, TensorEntry> tensors;
+  std::map<std::string, std::string> metadata;
+};
+
+// `head` holds the file's first bytes: all of 8 + N. Errors are InvalidArgument... see parse rules in the .cc:
+// length against file size, JSON, known dtype, shape product without overflow, offsets inside the file and equal to
+// the shape's bytes, no overlap, no gap.  NotFound/OutOfRange class (exit code kInput) with `path` in the message.
+StatusOr<SafetensorsHeader> parse_safetensors_header(std::string_view head, uint64_t file_size, const std::string& path);
+
+class SafetensorsFile {
+ public:
+  static StatusOr<SafetensorsFile> open(base::Env& env, const std::string& path);
+  const SafetensorsHeader& header() const { return header_; }
+  // Positional read; thread-safe. NotFound if absent.
+  StatusOr<tensor::Tensor> read(const std::string& name) const;
+
+ private:
+  SafetensorsHeader header_;
+  std::shared_ptr<const base::RandomAccessFile> file_;
+};
+
+// A model folder: model.safetensors, or the shards that model.safetensors.index.json lists. Opens every shard and
+// checks that each listed tensor is really there. Thread-safe after open.
+class Checkpoint {
+ public:
+  static StatusOr<Checkpoint> open(base::Env& env, const std::string& folder);
+  const std::string& folder() const { return folder_; }
+  std::vector<std::string> names() const;  // sorted
+  bool contains(const std::string& name) const;
+  const TensorEntry* find(const std::string& name) const;  // null if absent
+  StatusOr<tensor::Tensor> read(const std::string& name) const;
+  // Reads a float tensor (F32, F16, BF16) of exactly `shape` as F32. Errors name the tensor and both shapes; NaN or
+  // infinity is an error that names the tensor and the first such element.
+  StatusOr<tensor::Tensor> read_f32(const std::string& name, const tensor::Shape& shape) const;
+  uint64_t total_bytes() const;            // of all tensors
+  std::vector<std::string> files() const;  // file names of the shards
+
+ private:
+  std::string folder_;
+  std::map<std::string, std::shared_ptr<const SafetensorsFile>> where_;
+  std::vector<std::string> files_;
+};
+
+struct NamedTensor {
+  std::string name;
+  tensor::Tensor tensor;
+};
+
+// Writes one file, whole: temporary name, data, sync, rename. Tensors in the given order, data aligned to 8 bytes,
+// __metadata__ {"format": "pt"}. Returns the file's size in bytes. The same input gives the same bytes.
+StatusOr<uint64_t> write_safetensors(base::Env& env, const std::string& path, std::span<const NamedTensor> tensors);
+// The size that write_safetensors would give, from names, dtypes and shapes alone.
+uint64_t safetensors_size(std::span<const std::pair<std::string, TensorEntry>> tensors);
+
+}  // namespace gridquant::formats

@@ -1,0 +1,25 @@
+// Op `gram`: H = sum over row groups of X_g^T X_g, symmetric [cols, cols] fp32: the Hessian of a layer's squared error
+// up to a factor. Only the upper triangle is computed (half the work), then mirrored. Approximate (library products).
+//
+// Bits: the row groups are fixed by the caller, each group's tile is one product, and the groups' tiles are added in a
+// fixed binary tree over the group index. So the result does not depend on the number of threads, nor on how many
+// ranks hold the groups.
+#pragma once
+
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/device/thread_pool.h"
+#include "engine/ops/operand.h"
+
+namespace gridquant::ops {
+
+struct RowGroup {
+  int64_t begin = 0;
+  int64_t count = 0;
+};
+
+// `out` is [x.cols, x.cols], overwritten.
+Status gram(const Operand& x, const std::vector<RowGroup>& groups, device::ThreadPool& pool, tensor::Matrix<float> out);
+
+}  // namespace gridquant::ops

@@ -1,0 +1,39 @@
+// Op `linear`: y = x W^T, through oneDNN. Approximate: fp32 accumulation in the library's order; for Compute::kBF16 the
+// operands are rounded to bf16 first. The same bits for equal inputs on one machine, whatever the number of threads:
+// each call is single-threaded and sees the whole of its rows.
+// Where the CPU has no bf16 product, Compute::kBF16 rounds the operands and multiplies in fp32.
+#pragma once
+
+#include <memory>
+
+#include "engine/base/status.h"
+#include "engine/ops/operand.h"
+
+namespace gridquant::ops {
+
+// A weight [out, in] in the layout that the library multiplies fastest. Immutable, usable from any thread at once.
+class LinearWeight {
+ public:
+  LinearWeight();
+  ~LinearWeight();
+  LinearWeight(LinearWeight&&) noexcept;
+  LinearWeight& operator=(LinearWeight&&) noexcept;
+
+  // `w` is [out, in] fp32 (rounded to bf16 inside for Compute::kBF16).
+  static StatusOr<LinearWeight> pack(Compute compute, tensor::Matrix<const float> w);
+  static StatusOr<LinearWeight> pack(Compute compute, tensor::Matrix<const tensor::BF16> w);
+
+  Compute compute() const;
+  int64_t out() const;
+  int64_t in() const;
+  size_t bytes() const;
+
+  // y[rows, out] = x[rows, in] W^T, fp32 result. x.compute must equal compute(). Thread-safe.
+  Status multiply(const Operand& x, tensor::Matrix<float> y) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gridquant::ops

@@ -1,0 +1,63 @@
+// Solvers: from a weight (and its site's Hessian) to codes on a grid. RTN rounds; GPTQ (Frantar et al. 2022,
+// arXiv:2210.17323) rounds column by column and moves each column's error onto the columns not yet rounded.
+// A solver never sees a model, a checkpoint or a rank number.
+//
+// Exact given H and W up to the library's products (trailing updates, factorization); scale search, rounding and the
+// in-block updates give the same bits on every machine: 16 lanes over rows, true division, rint, no contraction.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engine/base/status.h"
+#include "engine/device/thread_pool.h"
+#include "engine/quant/quantized_weight.h"
+#include "engine/tensor/tensor.h"
+
+namespace gridquant::quant {
+
+// How the scale (and zero point) of a group is chosen. All groups are static: from the original weight, before any
+// column is rounded, so that act-order leaves g_idx trivial.
+enum class ScaleSearch {
+  kAbsMax,    // the range of the group, as it is
+  kWeighted,  // the shrink factor (and for symmetric grids the sign) with the least error weighted by diag(H)
+};
+
+struct SolverOptions {
+  GridSpec grid;
+  ScaleSearch search = ScaleSearch::kWeighted;
+  double damp_percent = 0.05;  // of mean(diag H), added to the diagonal; raised in steps if the factorization fails
+  bool act_order = true;       // columns by diag(H), largest first; groups stay where they are
+};
+
+// What GPTQ needs of a site's Hessian, made once for all weights of the site. Immutable.
+struct SiteFactor {
+  std::vector<int32_t> order;     // order[i] = original column at position i (identity without act-order)
+  std::vector<float> diagonal;    // diag(H) before damping, original column order: the weights of the scale search
+  std::vector<uint8_t> dead;      // original column order: 1 where H_ii was 0 (the column is set to zero)
+  tensor::Tensor upper;           // U [K, K] fp32, upper triangular, H^-1 = U^T U, in `order`
+  double damping = 0;             // the share of mean(diag H) that was really added
+  int ladder_steps = 0;           // 0: the first damping worked
+};
+
+// `hessian` is [K, K], symmetric; overwritten. FailedPrecondition if no step of the damping ladder makes it positive
+// definite, or it holds NaN or infinity: the caller falls back to RTN and reports it.
+StatusOr<SiteFactor> factor_site(tensor::Matrix<float> hessian, const SolverOptions& options, device::ThreadPool& pool);
+
+struct SolveResult {
+  QuantizedWeight weight;
+  double weighted_error = 0;  // sum over rows of (w - q) diag(H) (w - q)^T, fixed order
+  double weight_energy = 0;   // sum over rows of w diag(H) w^T
+};
+
+// `w` is [rows, K] fp32, not changed. Rows are solved in fixed tiles, in parallel.
+StatusOr<SolveResult> solve_gptq(tensor::Matrix<const float> w, const SiteFactor& factor, const SolverOptions& options,
+                                 device::ThreadPool& pool);
+// `diagonal` has K entries or is empty (all ones: plain rounding without data).
+StatusOr<SolveResult> solve_rtn(tensor::Matrix<const float> w, std::span<const float> diagonal,
+                                const SolverOptions& options, device::ThreadPool& pool);
+
+// InvalidArgument with the nearest settings that work, if the grid cannot hold a weight of `cols` columns.
+Status check_grid(const GridSpec& grid, int64_t rows, int64_t cols, const std::string& tensor_name);
+
+}  // namespace gridquant::quant

@@ -1,0 +1,35 @@
+// Hugging Face tokenizer.json, byte-level BPE: the same ids as the `tokenizers` library. Immutable and thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/status.h"
+
+namespace gridquant::text {
+
+class Tokenizer {
+ public:
+  ~Tokenizer();
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+
+  // `json_text` is the content of tokenizer.json. Unimplemented names the component that is not supported.
+  static StatusOr<Tokenizer> parse(std::string_view json_text, const std::string& path);
+
+  // `text` must be UTF-8 (InvalidArgument with the byte offset otherwise). Special tokens written in the text are
+  // recognised; with add_special the post-processor's template (BOS ...) is applied.
+  StatusOr<std::vector<int32_t>> encode(std::string_view text, bool add_special) const;
+  std::string decode(const std::vector<int32_t>& ids, bool skip_special) const;
+  int64_t vocab_size() const;  // largest id + 1
+
+ private:
+  struct State;
+  explicit Tokenizer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gridquant::text
