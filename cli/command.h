@@ -1,0 +1,43 @@
+// What main.cc gives every subcommand, and the one function that each subcommand's file provides.
+//
+// A subcommand adds itself to `app` (CLI11) and, from its callback, sets `invocation.exit_code`. It prints results to
+// `invocation.out` and messages for people to `invocation.err`; it never calls exit().
+#pragma once
+
+#include <iosfwd>
+#include <memory>
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace gridquant::cli {
+
+// Exit codes of gridquant itself (not of its worker).
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitRunFailed = 1;
+inline constexpr int kExitUsage = 2;  // command line, pipeline file, work folder: nothing was started
+inline constexpr int kExitNotFound = 3;
+inline constexpr int kExitCancelled = 130;
+
+struct Invocation {
+  std::ostream& out;
+  std::ostream& err;
+  bool out_is_terminal = false;
+  bool err_is_terminal = false;
+  std::string working_folder;  // absolute
+  std::string own_folder;      // where the gridquant binary lies; gridquant-worker is beside it
+  int exit_code = kExitOk;
+};
+
+void add_run(CLI::App& app, Invocation& invocation);
+void add_validate(CLI::App& app, Invocation& invocation);
+void add_schema(CLI::App& app, Invocation& invocation);
+void add_get(CLI::App& app, Invocation& invocation);
+void add_list(CLI::App& app, Invocation& invocation);
+void add_logs(CLI::App& app, Invocation& invocation);
+void add_explain(CLI::App& app, Invocation& invocation);
+void add_version(CLI::App& app, Invocation& invocation);
+
+}  // namespace gridquant::cli
