@@ -2,8 +2,9 @@
 // command (faulty_env). Everything that reads or writes a file goes through an Env; nothing else calls open().
 //
 // Thread-safety: an Env and a RandomAccessFile may be used from any thread; a WritableFile from one at a time.
-// Errors: NotFound (absent), PermissionDenied, ResourceExhausted (no space left), Unavailable (any other I/O error);
-// every message names the path and the operating system's reason.
+// Errors: NotFound (absent), PermissionDenied, ResourceExhausted (no space left), FailedPrecondition (a folder where a
+// file should be, or the reverse; a name that is too long), OutOfRange (a read past the end), Unavailable (any other
+// I/O error: may go away); every message names the path and the operating system's reason.
 #pragma once
 
 #include <cstddef>
@@ -50,8 +51,10 @@ class Env {
   virtual Status remove_file(const std::string& path) = 0;
   virtual Status remove_tree(const std::string& path) = 0;  // absent is OK
   virtual Status sync_folder(const std::string& path) = 0;
-  // A second name for a file; falls back to copying where the file system cannot.
+  // A second name for a file, replacing what `to` named before (not atomically); falls back to copying where the file
+  // system cannot.
   virtual Status link_or_copy(const std::string& from, const std::string& to) = 0;
+  // Of the file system that holds `path`, or would hold it once it is made.
   virtual StatusOr<uint64_t> free_bytes(const std::string& path) = 0;
 };
 
@@ -59,13 +62,14 @@ Env& posix_env();  // stateless, lives for ever
 std::unique_ptr<Env> make_memory_env();
 
 // Wraps `base` (borrowed): before every mutating operation ("create", "append", "sync", "rename", "make_folders",
-// "remove", "link", "sync_folder") and every "read" calls `fault(operation, path)`; a non-OK status is returned instead of doing it.
+// "remove", "link", "sync_folder") and every "read" calls `fault(operation, path)`; a non-OK status is returned instead
+// of doing it.
 using FaultFn = std::function<Status(std::string_view operation, const std::string& path)>;
 std::unique_ptr<Env> make_faulty_env(Env& base, FaultFn fault);
 
 StatusOr<std::string> read_file(Env& env, const std::string& path);
-// Writes `path` so that a reader sees the old or the new content, whole, also after a crash: temporary file beside it,
-// sync, rename, sync of the folder.
+// Writes `path` so that a reader sees the old or the new content, whole, also after a crash: "PATH.tmp" beside it,
+// sync, rename, sync of the folder. One writer of a path at a time.
 Status write_file_atomically(Env& env, const std::string& path, std::string_view content);
 
 // "a/b" + "c" -> "a/b/c". An absolute `name` is returned as it is.
