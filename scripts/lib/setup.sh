@@ -1,0 +1,81 @@
+# shellcheck shell=bash
+# Sourced by the scripts beside it: Debian packages, the release build, Python environments. Each step looks first and
+# does nothing when its result is already there. Not a program of its own.
+
+GQ_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+GQ_BUILD="$GQ_ROOT/build/release"
+# shellcheck disable=SC2034  # for the scripts that source this
+GQ_BIN="$GQ_BUILD/bin"
+
+gq_say() { printf '== %s\n' "$*" >&2; }
+gq_fail() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+# Names in deploy/packages.txt that dpkg does not know as installed, one a line.
+gq_missing_packages() {
+  local wanted installed
+  wanted="$(sed -e 's/#.*//' -e 's/[[:space:]]//g' -e '/^$/d' "$GQ_ROOT/deploy/packages.txt" | sort -u)"
+  # shellcheck disable=SC2086  # one word per package is meant
+  installed="$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' $wanted 2>/dev/null |
+    sed -n 's/^installed //p' | sort -u)" || true
+  comm -23 <(printf '%s\n' "$wanted") <(printf '%s\n' "$installed")
+}
+
+gq_install_packages() {
+  command -v dpkg-query >/dev/null ||
+    gq_fail "this is not a Debian machine: install what deploy/packages.txt lists by other means, then use cmake"
+  local missing=()
+  mapfile -t missing < <(gq_missing_packages)
+  [ "${#missing[@]}" -eq 0 ] && return 0
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || gq_fail "not root and no sudo; please install: ${missing[*]}"
+    as_root=(sudo)
+  fi
+  gq_say "installing Debian packages: ${missing[*]}"
+  local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends)
+  # Package lists may be missing or old on a fresh machine: try with what is there, then with new ones.
+  if ! "${install[@]}" "${missing[@]}" >/dev/null 2>&1; then
+    "${as_root[@]}" apt-get update -q >/dev/null
+    "${install[@]}" "${missing[@]}" >/dev/null
+  fi
+}
+
+# gq_build [TARGET...]: configures once (ninja configures again by itself when a CMakeLists.txt changes) and builds.
+gq_build() {
+  if [ ! -f "$GQ_BUILD/build.ninja" ]; then
+    gq_say "configuring build/release"
+    (cd "$GQ_ROOT" && cmake --preset release >"$GQ_ROOT/.configure.log" 2>&1) || {
+      cat "$GQ_ROOT/.configure.log" >&2
+      gq_fail "cmake could not configure the tree"
+    }
+    rm -f "$GQ_ROOT/.configure.log"
+  fi
+  gq_say "building ${*:-everything} in build/release"
+  ninja -C "$GQ_BUILD" "$@" >&2
+}
+
+# gq_venv NAME LIST: the Python environment .venv/NAME with what LIST pins; several lists may go into one environment.
+# Does nothing when it is there already. Status 1, with the reason on standard error, when PyPI cannot be reached.
+gq_venv() {
+  local folder="$GQ_ROOT/.venv/$1" list="$2" stamp want
+  stamp="$folder/$(basename "$list").sha256"
+  want="$(sha256sum <"$list")"
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return 0
+  gq_say "installing ${list#"$GQ_ROOT"/} into .venv/$1"
+  if [ ! -x "$folder/bin/uv" ]; then
+    rm -rf "$folder"
+    { python3 -m venv "$folder" && "$folder/bin/python" -m pip install -q --disable-pip-version-check uv; } >&2 || {
+      rm -rf "$folder"
+      gq_say "could not make .venv/$1 (is PyPI reachable?)"
+      return 1
+    }
+  fi
+  "$folder/bin/uv" pip install -q --python "$folder/bin/python" -r "$list" >&2 || {
+    gq_say "could not install ${list#"$GQ_ROOT"/} (is PyPI reachable?)"
+    return 1
+  }
+  printf '%s\n' "$want" >"$stamp"
+}
