@@ -1,0 +1,70 @@
+// Records: the only way in which the scheduler's state changes, and what the store keeps. A record says what was
+// decided, so that replaying it needs neither the clock nor the condition evaluator.
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "coordinator/sched/state.h"
+#include "engine/base/status.h"
+
+namespace gridquant::sched {
+
+// The body's fields stand behind each type.
+enum class RecordType {
+  kRunSubmitted,     // pipeline, keys, cacheNotes, useCache, options
+  kRunCancelling,    // reason
+  kRunFinished,      // state, reason
+  kNodeChanged,      // node, cores, memoryBytes, alive
+  kStageLooking,     // (none)
+  kStageCached,      // summary
+  kStageReady,       // fresh
+  kStageSkipped,     // reason
+  kStageFailed,      // reason: before any attempt
+  kStageCancelled,   // reason
+  kStageReset,       // reason, fresh: its artifact is to be made again, or its input is
+  kAttemptGranted,   // node, epoch, deadlineMs
+  kAttemptStarted,   // epoch, pid
+  kAttemptStopping,  // epoch, why
+  kAttemptFinished,  // epoch, outcome, exitCode, errorCode, message, summary, notBeforeMs
+};
+
+struct Record {
+  RecordType type = RecordType::kRunSubmitted;
+  Tick at_ms = 0;
+  std::string run;
+  std::string stage;
+  nlohmann::json body = nlohmann::json::object();
+};
+
+const char* name_of(RecordType type);  // "run_submitted", ...
+nlohmann::json to_json(const Record& record);
+StatusOr<Record> record_from_json(const nlohmann::json& json);  // DataLoss if it is none
+
+// Changes `state` by one record. DataLoss, with nothing changed, if the record cannot follow this state.
+Status apply(State& state, const Record& record);
+
+// The transitions of one stage: `apply` refuses every other. tests/unit/sched reads this very table and checks it
+// against what apply() accepts for every pair of state and record, so it is what the code does.
+//
+// | from      | record           | to                                                                 |
+// | pending   | stage_looking    | looking                                                            |
+// | pending   | stage_ready      | ready                                                              |
+// | pending   | stage_skipped    | skipped                                                            |
+// | pending   | stage_failed     | failed                                                             |
+// | pending   | stage_cancelled  | cancelled                                                          |
+// | looking   | stage_cached     | succeeded                                                          |
+// | looking   | stage_ready      | ready                                                              |
+// | looking   | stage_cancelled  | cancelled                                                          |
+// | ready     | attempt_granted  | running                                                            |
+// | ready     | stage_failed     | failed                                                             |
+// | ready     | stage_cancelled  | cancelled                                                          |
+// | running   | attempt_started  | running                                                            |
+// | running   | attempt_stopping | running                                                            |
+// | running   | attempt_finished | succeeded, failed, waiting, pending, cancelled (by its outcome)    |
+// | waiting   | stage_ready      | ready                                                              |
+// | waiting   | stage_cancelled  | cancelled                                                          |
+// | succeeded | stage_reset      | pending                                                            |
+
+}  // namespace gridquant::sched
