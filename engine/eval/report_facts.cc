@@ -1,0 +1,167 @@
+#include "engine/eval/report_facts.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace gridquant::eval {
+
+using nlohmann::json;
+
+namespace {
+
+const json* member(const json& object, const char* key) {
+  if (!object.is_object()) return nullptr;
+  const auto found = object.find(key);
+  return found == object.end() ? nullptr : &*found;
+}
+
+// How two languages compare on the two measures that do not depend on how a tokenizer cuts a language.
+struct Comparison {
+  double kl_ratio = 0;        // second over first
+  double increase_delta = 0;  // second minus first
+};
+
+std::string measures(const LanguageResult& first, const LanguageResult& second, const Comparison& c) {
+  std::string out = absl::StrFormat("KL to the original %s against %s nats per token",
+                                    format_significant(*second.kl_mean, 3), format_significant(*first.kl_mean, 3));
+  if (c.kl_ratio > 0) absl::StrAppendFormat(&out, " (%.2f times)", c.kl_ratio);
+  absl::StrAppend(&out, ", perplexity ", format_increase(*second.perplexity_increase, 1), " against ",
+                  format_increase(*first.perplexity_increase, 1));
+  if (first.tokens && second.tokens) {
+    absl::StrAppend(&out, ", on ", format_count(*second.tokens), " ", second.name, " and ", format_count(*first.tokens),
+                    " ", first.name, " tokens");
+  }
+  return out;
+}
+
+std::string compare(const LanguageResult& first, const LanguageResult& second) {
+  constexpr double kNoDifference = 1.1;
+  Comparison c;
+  c.increase_delta = *second.perplexity_increase - *first.perplexity_increase;
+  if (*first.kl_mean > 0) c.kl_ratio = *second.kl_mean / *first.kl_mean;
+  const std::string numbers = measures(first, second, c);
+  const bool similar = *first.kl_mean == *second.kl_mean ||
+                       (c.kl_ratio > 0 && c.kl_ratio < kNoDifference && c.kl_ratio > 1 / kNoDifference);
+  if (similar) {
+    return absl::StrCat("No clear difference: quantization hurts ", second.name, " about as much as ", first.name, ": ",
+                        numbers, ".");
+  }
+  const bool more = *second.kl_mean > *first.kl_mean;
+  if (more != (c.increase_delta > 0)) {
+    return absl::StrCat("The measures disagree on whether quantization hurts ", second.name, " more than ", first.name,
+                        ": ", numbers, ".");
+  }
+  return absl::StrCat(more ? "Yes: quantization hurts " : "No: quantization hurts ", second.name,
+                      more ? " more than " : " less than ", first.name, ": ", numbers, ".");
+}
+
+}  // namespace
+
+const json* section(const json& object, const char* key) {
+  const json* found = member(object, key);
+  return found != nullptr && found->is_object() && !found->empty() ? found : nullptr;
+}
+
+const json* list(const json& object, const char* key) {
+  const json* found = member(object, key);
+  return found != nullptr && found->is_array() && !found->empty() ? found : nullptr;
+}
+
+std::optional<double> number(const json& object, const char* key) {
+  const json* found = member(object, key);
+  if (found == nullptr || !found->is_number()) return std::nullopt;
+  const double value = found->get<double>();
+  return std::isfinite(value) ? std::optional<double>(value) : std::nullopt;
+}
+
+std::string text(const json& object, const char* key) {
+  const json* found = member(object, key);
+  if (found == nullptr) return "";
+  if (found->is_string()) return found->get<std::string>();
+  return found->is_number() || found->is_boolean() ? found->dump() : "";
+}
+
+std::string format_bytes(double bytes) {
+  constexpr std::array<const char*, 5> kUnits = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  while (std::abs(bytes) >= 1024 && unit + 1 < kUnits.size()) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return absl::StrFormat(unit == 0 ? "%.0f %s" : bytes < 10 ? "%.2f %s" : "%.1f %s", bytes, kUnits[unit]);
+}
+
+std::string format_seconds(double seconds) {
+  if (seconds < 10) return absl::StrFormat("%.2f s", seconds);
+  if (seconds < 60) return absl::StrFormat("%.1f s", seconds);
+  const int64_t whole = std::llround(seconds);
+  if (whole < 3600) return absl::StrFormat("%d min %02d s", whole / 60, whole % 60);
+  return absl::StrFormat("%d h %02d min", whole / 3600, whole % 3600 / 60);
+}
+
+std::string format_count(double count) {
+  std::string digits = absl::StrFormat("%.0f", std::abs(count));
+  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > 0; at -= 3)
+    digits.insert(static_cast<size_t>(at), ",");
+  return count < 0 ? "-" + digits : digits;
+}
+
+std::string format_share(double share, int digits) {
+  return absl::StrFormat("%.*f %%", digits, share * 100);
+}
+
+std::string format_increase(double share, int digits) {
+  return absl::StrFormat("%+.*f %%", digits, share * 100);
+}
+
+std::string format_significant(double value, int digits) {
+  const double size = std::abs(value);
+  if (size == 0) return "0";
+  if (size < 1e-4 || size >= 1e6) return absl::StrFormat("%.*e", digits - 1, value);
+  const int before_point = static_cast<int>(std::floor(std::log10(size))) + 1;
+  return absl::StrFormat("%.*f", std::max(0, digits - before_point), value);
+}
+
+std::string language_name(const std::string& tag) {
+  if (tag == "en") return "English";
+  if (tag == "ko") return "Korean";
+  return tag;
+}
+
+std::vector<LanguageResult> language_results(const json& report) {
+  std::vector<LanguageResult> results;
+  const json* validate = section(report, "validate");
+  const json* languages = validate == nullptr ? nullptr : section(*validate, "languages");
+  if (languages == nullptr) return results;
+  for (const auto& [tag, of] : languages->items()) {
+    results.push_back({.tag = tag,
+                       .name = language_name(tag),
+                       .sequences = number(of, "sequences"),
+                       .tokens = number(of, "tokens"),
+                       .perplexity_original = number(of, "perplexity_original"),
+                       .perplexity_quantized = number(of, "perplexity_quantized"),
+                       .perplexity_increase = number(of, "perplexity_increase"),
+                       .kl_mean = number(of, "kl_mean"),
+                       .kl_max = number(of, "kl_max"),
+                       .top1_agreement = number(of, "top1_agreement")});
+  }
+  const auto rank = [](const LanguageResult& r) { return r.tag == "en" ? 0 : r.tag == "ko" ? 1 : 2; };
+  std::stable_sort(results.begin(), results.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  return results;
+}
+
+std::string headline(const json& report) {
+  std::vector<LanguageResult> results = language_results(report);
+  std::erase_if(results, [](const LanguageResult& r) { return !r.kl_mean || !r.perplexity_increase; });
+  if (results.empty()) return "";
+  if (results.size() >= 2) return compare(results[0], results[1]);
+  const LanguageResult& only = results.front();
+  return absl::StrCat("Only ", only.name, " was measured: KL to the original ", format_significant(*only.kl_mean, 3),
+                      " nats per token, perplexity ", format_increase(*only.perplexity_increase, 1), ".");
+}
+
+}  // namespace gridquant::eval
