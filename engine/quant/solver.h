@@ -6,8 +6,10 @@
 // in-block updates give the same bits on every machine: 16 lanes over rows, true division, rint, no contraction.
 #pragma once
 
-#include <memory>
+#include <cstdint>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "engine/base/status.h"
 #include "engine/device/thread_pool.h"
@@ -32,12 +34,12 @@ struct SolverOptions {
 
 // What GPTQ needs of a site's Hessian, made once for all weights of the site. Immutable.
 struct SiteFactor {
-  std::vector<int32_t> order;     // order[i] = original column at position i (identity without act-order)
-  std::vector<float> diagonal;    // diag(H) before damping, original column order: the weights of the scale search
-  std::vector<uint8_t> dead;      // original column order: 1 where H_ii was 0 (the column is set to zero)
-  tensor::Tensor upper;           // U [K, K] fp32, upper triangular, H^-1 = U^T U, in `order`
-  double damping = 0;             // the share of mean(diag H) that was really added
-  int ladder_steps = 0;           // 0: the first damping worked
+  std::vector<int32_t> order;   // order[i] = original column at position i (identity without act-order)
+  std::vector<float> diagonal;  // diag(H) before damping, original column order: the weights of the scale search
+  std::vector<uint8_t> dead;    // original column order: 1 where H_ii was 0 (the column is set to zero)
+  tensor::Tensor upper;         // U [K, K] fp32, upper triangular, H^-1 = U^T U, in `order`
+  double damping = 0;           // the share of mean(diag H) that was really added
+  int ladder_steps = 0;         // 0: the first damping worked
 };
 
 // `hessian` is [K, K], symmetric; overwritten. FailedPrecondition if no step of the damping ladder makes it positive
@@ -59,5 +61,9 @@ StatusOr<SolveResult> solve_rtn(tensor::Matrix<const float> w, std::span<const f
 
 // InvalidArgument with the nearest settings that work, if the grid cannot hold a weight of `cols` columns.
 Status check_grid(const GridSpec& grid, int64_t rows, int64_t cols, const std::string& tensor_name);
+
+// The kind of CPU that OpenBLAS took this one for ("SkylakeX", "Haswell", "Prescott", ...): device/cpu.h says whether
+// that is right.
+std::string blas_core_name();
 
 }  // namespace gridquant::quant

@@ -1,0 +1,16 @@
+// Cholesky factor and triangular inverse of a large matrix on a pool: fixed blocks, each one a single-threaded library
+// product of fixed shape, in fixed order. So the bits depend on the matrix and the library only, not on the threads.
+#pragma once
+
+#include "engine/device/thread_pool.h"
+#include "engine/tensor/tensor.h"
+
+namespace gridquant::quant {
+
+// Reads and writes the lower triangle only: A = L L^T, L in A's place. False: not positive definite (A is spoilt).
+bool cholesky_in_place(tensor::Matrix<float> a, device::ThreadPool& pool);
+
+// The lower triangle L becomes L^-1; the strict upper triangle becomes zero. False: singular.
+bool invert_lower_in_place(tensor::Matrix<float> l, device::ThreadPool& pool);
+
+}  // namespace gridquant::quant

@@ -1,0 +1,16 @@
+// Round to nearest: every column to its grid, no feedback.
+#include "engine/quant/solver.h"
+#include "engine/quant/solver/solve_tiles.h"
+
+namespace gridquant::quant {
+
+StatusOr<SolveResult> solve_rtn(tensor::Matrix<const float> w, std::span<const float> diagonal,
+                                const SolverOptions& options, device::ThreadPool& pool) {
+  const auto max_code = static_cast<float>(options.grid.max_code());
+  const RoundTile round = [max_code](RowTile& tile, std::span<const ColumnGrid> columns, int) {
+    round_columns(tile.weights(0), columns, max_code);
+  };
+  return solve_tiles({w, diagonal, {}}, options, round, pool);
+}
+
+}  // namespace gridquant::quant

@@ -1,0 +1,126 @@
+// The common course of a solver over row tiles.
+#include "engine/quant/solver/solve_tiles.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/quant/search/scale_search.h"
+
+namespace gridquant::quant {
+namespace {
+
+struct TileSums {
+  double error = 0;
+  double energy = 0;
+  bool finite = true;
+};
+
+struct Scratch {
+  Scratch(const GridSpec& grid, int64_t cols) : tile(grid, cols), columns(static_cast<size_t>(cols)) {
+    for (int64_t c = 0; c < cols; ++c) {
+      const int64_t g = tile.group_of(c);
+      columns[static_cast<size_t>(c)] = {tile.scale(g), tile.zero(g), tile.codes(c)};
+    }
+  }
+  RowTile tile;
+  std::vector<ColumnGrid> columns;  // original order
+};
+
+// Importance for the search: around 1, so that no product of it leaves fp32.
+std::vector<float> relative(std::span<const float> diagonal, int64_t cols) {
+  std::vector<float> out(static_cast<size_t>(cols), 1.0f);
+  double sum = 0;
+  for (const float h : diagonal) sum += h;
+  if (!(sum > 0)) return out;
+  const double scale = static_cast<double>(cols) / sum;
+  for (size_t c = 0; c < diagonal.size(); ++c) out[c] = static_cast<float>(diagonal[c] * scale);
+  return out;
+}
+
+double unit_of(std::span<const float> diagonal) {
+  double sum = 0;
+  for (const float h : diagonal) sum += h;
+  return sum > 0 ? sum / static_cast<double>(diagonal.size()) : 1.0;
+}
+
+void choose_scales(RowTile& tile, const std::vector<float>& importance, const SolverOptions& options) {
+  const int64_t width = options.grid.group_columns(tile.cols());
+  for (int64_t g = 0; g < tile.groups(); ++g) {
+    const GroupTile group{tile.weights(g * width), std::min(width, tile.cols() - g * width),
+                          importance.data() + g * width};
+    search_group(group, options.grid, options.search, {tile.scale(g), tile.zero(g)});
+  }
+}
+
+TileSums measure(Scratch& scratch, const std::vector<float>& importance) {
+  std::array<double, kTileRows> error{}, energy{};
+  measure_columns(scratch.tile.weights(0), scratch.columns, importance.data(), {error.data(), energy.data()});
+  TileSums sums;
+  for (const double e : error) sums.error += e;
+  for (const double e : energy) sums.energy += e;
+  return sums;
+}
+
+Status check_problem(const TileProblem& p, const GridSpec& grid) {
+  const auto cols = static_cast<size_t>(p.w.cols);
+  if ((!p.diagonal.empty() && p.diagonal.size() != cols) || (!p.dead.empty() && p.dead.size() != cols)) {
+    return absl::InvalidArgumentError(absl::StrCat("weight has ", cols, " columns, its statistics another number"));
+  }
+  for (const float h : p.diagonal) {
+    if (!(h >= 0) || std::isinf(h)) return absl::InvalidArgumentError("diagonal holds a negative or non-finite entry");
+  }
+  if (grid.bits < 1 || grid.bits > 8 || grid.group_columns(p.w.cols) < 1) {
+    return absl::InvalidArgumentError("grid was not checked: see check_grid");
+  }
+  return absl::OkStatus();
+}
+
+QuantizedWeight make_weight(const GridSpec& grid, int64_t rows, int64_t cols) {
+  QuantizedWeight out;
+  out.grid = grid;
+  out.rows = rows;
+  out.cols = cols;
+  out.codes.resize(static_cast<size_t>(rows * cols));
+  out.scales.resize(static_cast<size_t>(rows * out.groups()));
+  out.zeros.resize(static_cast<size_t>(rows * out.groups()));
+  return out;
+}
+
+}  // namespace
+
+StatusOr<SolveResult> solve_tiles(const TileProblem& problem, const SolverOptions& options, const RoundTile& round,
+                                  device::ThreadPool& pool) {
+  GQ_RETURN_IF_ERROR(check_problem(problem, options.grid));
+  const int64_t tiles = tile_count(problem.w.rows);
+  const std::vector<float> importance = relative(problem.diagonal, problem.w.cols);
+  SolveResult result;
+  result.weight = make_weight(options.grid, problem.w.rows, problem.w.cols);
+  std::vector<TileSums> sums(static_cast<size_t>(tiles));
+  std::vector<std::unique_ptr<Scratch>> scratch(static_cast<size_t>(pool.threads()));
+  pool.parallel_for(tiles, [&](int64_t task, int thread) {
+    auto& own = scratch[static_cast<size_t>(thread)];
+    if (!own) own = std::make_unique<Scratch>(options.grid, problem.w.cols);
+    TileSums& sum = sums[static_cast<size_t>(task)];
+    sum.finite = own->tile.load(problem.w, task, problem.dead);
+    if (!sum.finite) return;
+    choose_scales(own->tile, importance, options);
+    round(own->tile, own->columns, thread);
+    own->tile.store(task, result.weight);
+    sum = measure(*own, importance);
+  });
+  for (const TileSums& sum : sums) {
+    if (!sum.finite) return absl::InvalidArgumentError("weight holds NaN or infinity");
+    result.weighted_error += sum.error;
+    result.weight_energy += sum.energy;
+  }
+  const double unit = unit_of(problem.diagonal);
+  result.weighted_error *= unit;
+  result.weight_energy *= unit;
+  return result;
+}
+
+}  // namespace gridquant::quant
