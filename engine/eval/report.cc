@@ -66,7 +66,7 @@ class Page {
     if (specs.empty()) return;
     raw("<div class=\"plots\">\n");
     for (ChartSpec& chart : specs) {
-      raw("<div class=\"plot\">");
+      raw(chart.wide ? "<div class=\"plot wide\">" : "<div class=\"plot\">");
       element("p", "what", chart.title);
       absl::StrAppend(&out_, "<div class=\"canvas", chart.low ? " low" : "", "\"><canvas id=\"", escape(chart.id),
                       "\" role=\"img\" aria-label=\"", escape(chart.title), "\"></canvas></div></div>\n");
@@ -282,7 +282,7 @@ void add_size(const json& report, Page& page) {
     rows.push_back({"Peak memory of quantize", shown_bytes(number(*quantize, "peak_rss_bytes"))});
   }
   std::erase_if(rows, [](const Row& row) { return row[1].empty() || row[1] == "–"; });
-  page.table({"What", "Value"}, rows);
+  page.table({"What", "Value"}, rows, "texts");
   if (plan != nullptr) add_texts(page, "Tensors left as they are", {"Tensor", "Reason"}, reasons(*plan, "kept"));
   if (quantize != nullptr) {
     add_texts(page, "Tensors that fell back to plain rounding", {"Tensor", "Reason"}, reasons(*quantize, "fallbacks"));

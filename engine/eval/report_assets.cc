@@ -38,6 +38,7 @@ p { margin: 0 0 10px; }
 .card { padding: 18px; margin: 16px 0; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 20px; margin: 14px 0; }
 .plot { min-width: 0; }
+.plot.wide { grid-column: 1 / -1; }
 .plot .what { font-size: 13px; color: var(--soft); margin: 0 0 6px; }
 .plot .canvas { position: relative; height: 260px; }
 .plot .canvas.low { height: 150px; }

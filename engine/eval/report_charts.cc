@@ -24,6 +24,7 @@ ChartSpec make_chart(const char* id, const char* title, const Axes& axes, json l
   ChartSpec chart;
   chart.id = id;
   chart.title = title;
+  chart.wide = std::string_view(axes.type) == "line";
   chart.low = axes.horizontal && labels.size() <= 3;
   chart.spec = {
       {"id", id},          {"type", axes.type},           {"horizontal", axes.horizontal},  {"axis", axes.axis},

@@ -12,6 +12,7 @@ struct ChartSpec {
   std::string id;
   std::string title;
   bool low = false;     // few bars: needs little height
+  bool wide = false;    // lines over blocks: the whole width
   nlohmann::json spec;  // id, type, horizontal, axis, unit, labels, datasets
 };
 

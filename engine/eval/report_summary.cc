@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "engine/eval/report.h"
 #include "engine/eval/report_facts.h"
 
@@ -22,6 +23,25 @@ struct Paint {
 
 std::string shown(const std::optional<double>& value, int digits) {
   return value ? format_significant(*value, digits) : "-";
+}
+
+// Breaks a sentence at spaces so that it fits a terminal of 100 columns, two of them margin.
+std::string wrap(const std::string& sentence) {
+  constexpr size_t kWidth = 96;
+  std::string out;
+  size_t column = 0;
+  for (const std::string& word : std::vector<std::string>(absl::StrSplit(sentence, ' '))) {
+    if (column > 0 && column + 1 + word.size() > kWidth) {
+      out += "\n  ";
+      column = 0;
+    } else if (column > 0) {
+      out += ' ';
+      ++column;
+    }
+    out += word;
+    column += word.size();
+  }
+  return out;
 }
 
 void add_size(const json& report, const Paint& paint, std::string& out) {
@@ -52,7 +72,7 @@ void add_quality(const json& report, const Paint& paint, std::string& out) {
                           r.tokens ? format_count(*r.tokens) : "-");
   }
   const std::string sentence = headline(report);
-  if (!sentence.empty()) absl::StrAppend(&out, "\n  ", paint.bold(sentence), "\n");
+  if (!sentence.empty()) absl::StrAppend(&out, "\n  ", paint.bold(wrap(sentence)), "\n");
 }
 
 void add_time(const json& report, const Paint& paint, std::string& out) {
@@ -99,7 +119,8 @@ std::string render_summary(const json& report, bool color) {
   if (const json* warnings = list(report, "warnings")) {
     absl::StrAppend(&out, "\n");
     for (const json& warning : *warnings) {
-      if (warning.is_string()) absl::StrAppend(&out, "  ", paint.warn("warning: " + warning.get<std::string>()), "\n");
+      if (warning.is_string())
+        absl::StrAppend(&out, "  ", paint.warn(wrap("warning: " + warning.get<std::string>())), "\n");
     }
   }
   add_places(report, out);
