@@ -1,0 +1,227 @@
+// Launcher over fork, exec, pidfd and poll.
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <map>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "node/launch/launcher.h"
+
+namespace gridquant::node {
+namespace {
+
+constexpr size_t kMaxLineBytes = 64 * 1024;
+constexpr int kMaxReadsPerWait = 64;  // of 4 KiB per process: the caller gets its turn also while one floods us
+constexpr int kLingerPollMs = 10;
+
+// A descriptor that closes itself.
+class Fd {
+ public:
+  explicit Fd(int fd = -1) : fd_(fd) {}
+  ~Fd() { reset(); }
+  Fd(Fd&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+  Fd& operator=(Fd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  int get() const { return fd_; }
+  void reset() {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+
+ private:
+  int fd_;
+};
+
+struct Process {
+  pid_t pid = 0;
+  Fd out, pidfd, log;
+  std::string partial;  // of a line
+  bool out_open = true;
+  bool leader_gone = false;
+  int exit_code = 0;
+};
+
+struct Pipe {
+  Fd read, write;
+};
+
+StatusOr<Pipe> make_pipe() {
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC) != 0) return absl::UnavailableError(std::string("pipe: ") + std::strerror(errno));
+  return Pipe{Fd(fds[0]), Fd(fds[1])};
+}
+
+struct ChildSetup {
+  char* const* argv;
+  int in, out, log, error;
+  const std::vector<int>& keep;
+  pid_t parent;
+};
+
+// Between fork and exec: system calls only. Does not return; writes errno to `error` if exec fails.
+[[noreturn]] void run_child(const ChildSetup& setup) {
+  ::setpgid(0, 0);
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != setup.parent) ::_exit(127);  // the parent died before prctl
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGPIPE, SIGHUP, SIGQUIT}) ::signal(signal, SIG_DFL);
+  ::dup2(setup.in, STDIN_FILENO);
+  ::dup2(setup.out, STDOUT_FILENO);
+  ::dup2(setup.log, STDERR_FILENO);
+  for (const int fd : setup.keep) ::fcntl(fd, F_SETFD, 0);
+  ::execv(setup.argv[0], setup.argv);
+  const int error = errno;
+  [[maybe_unused]] const ssize_t written = ::write(setup.error, &error, sizeof(error));
+  ::_exit(127);
+}
+
+class PosixLauncher final : public Launcher {
+ public:
+  PosixLauncher() { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }
+
+  ~PosixLauncher() override {
+    for (auto& [id, process] : processes_) {
+      if (!process.leader_gone) ::kill(-process.pid, SIGKILL);
+    }
+    for (auto& [id, process] : processes_) {
+      if (!process.leader_gone) ::waitpid(process.pid, nullptr, 0);
+    }
+  }
+
+  StatusOr<int64_t> start(uint64_t id, const LaunchSpec& spec) override {
+    Process process;
+    process.log = Fd(::open(spec.log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    if (process.log.get() < 0) return absl::UnavailableError(spec.log_path + ": " + std::strerror(errno));
+    const Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    GQ_ASSIGN_OR_RETURN(Pipe out, make_pipe());
+    GQ_ASSIGN_OR_RETURN(Pipe error, make_pipe());
+    std::vector<char*> argv;
+    for (const std::string& argument : spec.argv) argv.push_back(const_cast<char*>(argument.c_str()));
+    argv.push_back(nullptr);
+    const ChildSetup setup{argv.data(),       null.get(),    out.write.get(), process.log.get(),
+                           error.write.get(), spec.keep_fds, ::getpid()};
+    process.pid = ::fork();
+    if (process.pid < 0) return absl::UnavailableError(std::string("fork: ") + std::strerror(errno));
+    if (process.pid == 0) run_child(setup);
+    ::setpgid(process.pid, process.pid);  // also here: whoever comes first
+    error.write.reset();
+    int exec_error = 0;
+    if (::read(error.read.get(), &exec_error, sizeof(exec_error)) == sizeof(exec_error)) {
+      ::waitpid(process.pid, nullptr, 0);
+      return absl::UnavailableError("cannot start " + spec.argv[0] + ": " + std::strerror(exec_error));
+    }
+    ::fcntl(out.read.get(), F_SETFL, O_NONBLOCK);
+    process.out = std::move(out.read);
+    process.pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
+    const int64_t pid = process.pid;
+    processes_[id] = std::move(process);
+    return pid;
+  }
+
+  void signal(uint64_t id, Signal signal) override {
+    const auto found = processes_.find(id);
+    if (found == processes_.end()) return;
+    ::kill(-found->second.pid, signal == Signal::kKill ? SIGKILL : SIGTERM);
+  }
+
+  void write_log(uint64_t id, std::string_view line) override {
+    const auto found = processes_.find(id);
+    if (found == processes_.end()) return;
+    const std::string text = std::string(line) + "\n";
+    [[maybe_unused]] const ssize_t written = ::write(found->second.log.get(), text.data(), text.size());
+  }
+
+  std::vector<ProcessEvent> wait(int timeout_ms, int wake_fd) override {
+    poll_once(timeout_ms, wake_fd);
+    std::vector<ProcessEvent> events;
+    for (auto it = processes_.begin(); it != processes_.end();) {
+      Process& process = it->second;
+      read_lines(it->first, process, kMaxReadsPerWait, events);
+      if (!process.leader_gone) reap_leader(process);
+      if (process.leader_gone && group_is_gone(process)) {
+        read_lines(it->first, process, 1 << 20, events);  // what was in the pipe when it died
+        if (!process.partial.empty()) events.push_back({it->first, ProcessEvent::Kind::kLine, process.partial, 0});
+        events.push_back({it->first, ProcessEvent::Kind::kExited, "", process.exit_code});
+        it = processes_.erase(it);
+      } else {
+        ++it;
+      }
+    }
+    return events;
+  }
+
+ private:
+  void poll_once(int timeout_ms, int wake_fd) {
+    std::vector<pollfd> fds;
+    if (wake_fd >= 0) fds.push_back({wake_fd, POLLIN, 0});
+    for (const auto& [id, process] : processes_) {
+      if (process.out_open) fds.push_back({process.out.get(), POLLIN, 0});
+      const bool can_wake = !process.leader_gone && process.pidfd.get() >= 0;
+      if (can_wake) fds.push_back({process.pidfd.get(), POLLIN, 0});
+      if (!can_wake) timeout_ms = timeout_ms < 0 ? kLingerPollMs : std::min(timeout_ms, kLingerPollMs);
+    }
+    ::poll(fds.data(), fds.size(), timeout_ms);  // EINTR is as good as a time-out
+  }
+
+  static void reap_leader(Process& process) {
+    int status = 0;
+    if (::waitpid(process.pid, &status, WNOHANG) != process.pid) return;
+    process.leader_gone = true;
+    process.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+
+  // Kills and reaps what the leader left behind. As subreaper we inherit its orphans, so none stays a zombie.
+  static bool group_is_gone(Process& process) {
+    if (::kill(-process.pid, SIGKILL) != 0 && errno == ESRCH) return true;
+    while (::waitpid(-process.pid, nullptr, WNOHANG) > 0) {
+    }
+    return ::kill(-process.pid, 0) != 0 && errno == ESRCH;
+  }
+
+  static void read_lines(uint64_t id, Process& process, int max_reads, std::vector<ProcessEvent>& events) {
+    char buffer[4096];
+    for (int i = 0; process.out_open && i < max_reads; ++i) {
+      const ssize_t length = ::read(process.out.get(), buffer, sizeof(buffer));
+      if (length < 0) return;  // EAGAIN: no more for now
+      if (length == 0) {
+        process.out_open = false;
+        return;
+      }
+      split(id, process, std::string_view(buffer, static_cast<size_t>(length)), events);
+    }
+  }
+
+  static void split(uint64_t id, Process& process, std::string_view text, std::vector<ProcessEvent>& events) {
+    while (!text.empty()) {
+      const size_t end = text.find('\n');
+      const std::string_view part = text.substr(0, end);
+      const size_t room = kMaxLineBytes - std::min(kMaxLineBytes, process.partial.size());
+      process.partial.append(part.substr(0, room));
+      if (end == std::string_view::npos) return;
+      events.push_back({id, ProcessEvent::Kind::kLine, std::move(process.partial), 0});
+      process.partial.clear();
+      text.remove_prefix(end + 1);
+    }
+  }
+
+  std::map<uint64_t, Process> processes_;
+};
+
+}  // namespace
+
+std::unique_ptr<Launcher> make_posix_launcher() {
+  return std::make_unique<PosixLauncher>();
+}
+
+}  // namespace gridquant::node
