@@ -25,7 +25,7 @@ struct Task {
   nlohmann::json with;                        // complete: defaults filled in, paths absolute
   std::map<std::string, std::string> inputs;  // catalog name of the producing stage -> its artifact folder
   std::string artifact;
-  int threads = 0;                            // 0: all cores
+  int threads = 0;  // 0: all cores
 };
 
 StatusOr<Task> read_task(base::Env& env, const std::string& path);
@@ -48,7 +48,8 @@ struct Artifact {
 };
 StatusOr<Artifact> read_artifact(base::Env& env, const std::string& folder);
 Status commit_artifact(base::Env& env, const std::string& folder, const Artifact& artifact);
-// Checks that every listed file is there with its size (and digest, if `digests`). DataLoss names the first that differs.
+// Checks that every listed file is there with its size (and digest, if `digests`). DataLoss names the first that
+// differs.
 Status verify_artifact(base::Env& env, const std::string& folder, const Artifact& artifact, bool digests);
 
 }  // namespace gridquant::stages

@@ -1,0 +1,159 @@
+// Stage analyze: is this a model we can quantize, and what is in it? Leaves analysis.json. Changes nothing.
+#include <algorithm>
+#include <atomic>
+#include <numeric>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/base/digest.h"
+#include "stages/context.h"
+#include "stages/model_source.h"
+#include "stages/parallel.h"
+#include "stages/weight_statistics.h"
+
+namespace gridquant::stages {
+namespace {
+
+using nlohmann::json;
+
+const char* name_of(model::TensorRole role) {
+  switch (role) {
+    case model::TensorRole::kEmbedding:
+      return "embedding";
+    case model::TensorRole::kLmHead:
+      return "lm_head";
+    case model::TensorRole::kNorm:
+      return "norm";
+    case model::TensorRole::kLinear:
+      return "linear";
+    case model::TensorRole::kBias:
+      return "bias";
+  }
+  return "tensor";
+}
+
+json to_json(const model::TensorSpec& spec, const formats::TensorEntry& entry, const WeightStatistics& s) {
+  return {{"name", spec.name},
+          {"role", name_of(spec.role)},
+          {"shape", spec.shape},
+          {"dtype", std::string(tensor::name_of(entry.dtype))},
+          {"parameters", tensor::element_count(spec.shape)},
+          {"bytes", entry.bytes},
+          {"min", s.min},
+          {"max", s.max},
+          {"absmax", s.absmax},
+          {"mean", s.mean},
+          {"std", s.stddev},
+          {"kurtosis", s.kurtosis},
+          {"outlier_share", s.outlier_share}};
+}
+
+// Statistics of every tensor, one task each, the largest first so that no thread is left with it at the end.
+StatusOr<json> measure_tensors(StageContext& context, const ModelSource& source,
+                               const std::vector<model::TensorSpec>& specs) {
+  std::vector<size_t> order(specs.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return tensor::element_count(specs[a].shape) > tensor::element_count(specs[b].shape);
+  });
+  std::vector<WeightStatistics> statistics(specs.size());
+  const int64_t total = static_cast<int64_t>(specs.size());
+  const int64_t batch = 16 * context.pool.threads();  // between two looks at `cancelled`
+  for (int64_t begin = 0; begin < total; begin += batch) {
+    if (context.cancelled) return absl::CancelledError("asked to stop while reading tensors");
+    context.progress.progress(begin, total, "tensor", "weight statistics");
+    GQ_RETURN_IF_ERROR(parallel(context.pool, std::min(batch, total - begin), [&](int64_t i, int) -> Status {
+      const size_t index = order[static_cast<size_t>(begin + i)];
+      GQ_ASSIGN_OR_RETURN(const tensor::Tensor tensor, source.checkpoint.read(specs[index].name));
+      GQ_ASSIGN_OR_RETURN(statistics[index], weight_statistics(specs[index].name, tensor));
+      return absl::OkStatus();
+    }));
+  }
+  context.progress.progress(total, total, "tensor", "weight statistics");
+  json tensors = json::array();
+  for (size_t i = 0; i < specs.size(); ++i) {
+    tensors.push_back(to_json(specs[i], *source.checkpoint.find(specs[i].name), statistics[i]));
+  }
+  return tensors;
+}
+
+// Names, sizes and digests of the files that the model consists of: what later stages' keys stand on.
+StatusOr<json> digest_files(StageContext& context, const ModelSource& source) {
+  std::vector<std::string> names = {"config.json", "tokenizer.json"};
+  for (const std::string& file : source.checkpoint.files()) names.push_back(file);
+  std::vector<json> entries(names.size());
+  GQ_RETURN_IF_ERROR(parallel(context.pool, static_cast<int64_t>(names.size()), [&](int64_t i, int) -> Status {
+    const std::string path = base::join_path(source.folder, names[i]);
+    if (!context.env.exists(path)) return absl::OkStatus();  // no tokenizer.json: calibrate says so
+    GQ_ASSIGN_OR_RETURN(const uint64_t bytes, context.env.file_size(path));
+    GQ_ASSIGN_OR_RETURN(const std::string sha256, base::digest_of_file(context.env, path));
+    entries[i] = {{"name", names[i]}, {"bytes", bytes}, {"sha256", sha256}};
+    return absl::OkStatus();
+  }));
+  json files = json::array();
+  for (json& entry : entries) {
+    if (!entry.is_null()) files.push_back(std::move(entry));
+  }
+  return files;
+}
+
+// Tensors of the files that the architecture has no use for. They are not copied into the result.
+std::vector<std::string> unknown_tensors(const ModelSource& source, const std::vector<model::TensorSpec>& specs) {
+  std::set<std::string> known;
+  for (const model::TensorSpec& spec : specs) known.insert(spec.name);
+  std::vector<std::string> unknown;
+  for (const std::string& name : source.checkpoint.names()) {
+    if (!known.contains(name)) unknown.push_back(name);
+  }
+  return unknown;
+}
+
+void summarize(const ModelSource& source, const std::vector<model::TensorSpec>& specs, json& summary) {
+  int64_t parameters = 0;
+  uint64_t bytes = 0;
+  std::set<std::string> dtypes;
+  for (const model::TensorSpec& spec : specs) {
+    const formats::TensorEntry* entry = source.checkpoint.find(spec.name);
+    parameters += tensor::element_count(spec.shape);
+    bytes += entry->bytes;
+    dtypes.insert(std::string(tensor::name_of(entry->dtype)));
+  }
+  summary = {{"architecture", source.config.architecture},
+             {"model", source.folder},
+             {"parameters", parameters},
+             {"bytes", bytes},
+             {"dtype", absl::StrJoin(dtypes, "+")},
+             {"blocks", source.config.block_count},
+             {"hidden_size", source.config.hidden_size},
+             {"vocab_size", source.config.vocab_size},
+             {"tied_embeddings", source.config.tied_embeddings}};
+}
+
+}  // namespace
+
+Status run_analyze(StageContext& context) {
+  const std::string folder = context.task.with.at("model").get<std::string>();
+  GQ_ASSIGN_OR_RETURN(const ModelSource source, open_model(context.env, folder));
+  GQ_RETURN_IF_ERROR(check_tensors(source));
+  const std::vector<model::TensorSpec> specs = source.all_tensors();
+  GQ_ASSIGN_OR_RETURN(json tensors, measure_tensors(context, source, specs));
+  GQ_ASSIGN_OR_RETURN(json files, digest_files(context, source));
+  const std::vector<std::string> unknown = unknown_tensors(source, specs);
+  if (!unknown.empty()) {
+    const std::vector<std::string> listed(unknown.begin(), unknown.begin() + std::min<size_t>(unknown.size(), 10));
+    context.progress.warning(absl::StrCat(unknown.size(), " tensors are not part of ", source.config.architecture,
+                                          " and will not be in the result: ", absl::StrJoin(listed, ", "),
+                                          unknown.size() > listed.size() ? ", ..." : ""));
+  }
+  summarize(source, specs, context.summary);
+  const json analysis = {{"format", 1},
+                         {"model", folder},
+                         {"summary", context.summary},
+                         {"files", std::move(files)},
+                         {"tensors", std::move(tensors)},
+                         {"unknown_tensors", unknown}};
+  return base::write_file_atomically(context.env, context.path("analysis.json"), analysis.dump(1) + "\n");
+}
+
+}  // namespace gridquant::stages

@@ -1,0 +1,149 @@
+// Stage calibrate: texts become tokens, and the unquantized model is walked once over them to measure the inputs of
+// every site per language. Leaves tokens.bin, tokens.json and, with statistics, statistics.safetensors and .json.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "stages/block_loop.h"
+#include "stages/context.h"
+#include "stages/inputs.h"
+#include "stages/parallel.h"
+#include "stages/prefetch.h"
+#include "stages/site_statistics.h"
+#include "stages/token_store.h"
+
+namespace gridquant::stages {
+namespace {
+
+using nlohmann::json;
+
+// Sequences whose sums are held at once, per thread: bounds memory, and amortises the wait at the end of each wave.
+constexpr int64_t kWavePerThread = 8;
+
+StatusOr<TokenSet> tokenize(StageContext& context, const ModelSource& source) {
+  const json& with = context.task.with;
+  const int64_t samples = with.at("samples").get<int64_t>();
+  const int64_t datasets = static_cast<int64_t>(with.at("datasets").size());
+  if (samples < datasets) {
+    return absl::InvalidArgumentError(absl::StrCat("samples: ", samples, " sequences cannot be shared by ", datasets,
+                                                   " datasets; use at least ", datasets));
+  }
+  TokenRequest request;
+  request.model_folder = source.folder;
+  request.vocab_size = source.config.vocab_size;
+  request.datasets = parse_datasets(with.at("datasets"), samples);
+  request.length = with.at("sequenceLength").get<int64_t>();
+  request.seed = with.at("seed").get<uint64_t>();
+  request.shuffle = with.at("shuffle").get<bool>();
+  if (request.length > source.config.max_positions) {
+    context.progress.warning(absl::StrCat("sequenceLength ", request.length, " is more than the ",
+                                          source.config.max_positions, " positions that the model was made for"));
+  }
+  context.progress.note("tokenizing");
+  return make_tokens(context.env, request);
+}
+
+class Measurement {
+ public:
+  Measurement(StageContext& context, const ModelSource& source, const TokenSet& tokens, ops::Compute compute)
+      : context_(context),
+        source_(source),
+        tokens_(tokens),
+        compute_(compute),
+        walker_(source, compute, tokens.length, context.pool),
+        hidden_(tokens.count(), tokens.length, source.config.hidden_size),
+        writer_(tokens.languages) {}
+
+  Status run() {
+    GQ_ASSIGN_OR_RETURN(const std::string name, embedding_name(source_));
+    {
+      GQ_ASSIGN_OR_RETURN(const tensor::Tensor embedding, source_.checkpoint.read(name));
+      GQ_RETURN_IF_ERROR(embed_tokens(source_, embedding, tokens_, context_.pool, hidden_));
+    }
+    const int64_t blocks = source_.config.block_count;
+    Prefetcher<LoadedBlock> loader(0, blocks, true, [this](int64_t b) { return load_block(source_, b, {}); });
+    for (int64_t b = 0; b < blocks; ++b) {
+      if (context_.cancelled) return absl::CancelledError("asked to stop");
+      context_.progress.progress(b, blocks, "block", "measuring");
+      GQ_ASSIGN_OR_RETURN(LoadedBlock loaded, loader.take());
+      GQ_ASSIGN_OR_RETURN(const std::unique_ptr<model::Block> block,
+                          make_complete_block(source_, compute_, std::move(loaded), context_.pool));
+      GQ_RETURN_IF_ERROR(measure_block(b, *block));
+    }
+    context_.progress.progress(blocks, blocks, "block", "measuring");
+    return writer_.write(context_.env, context_.task.artifact);
+  }
+
+ private:
+  Status measure_block(int64_t b, const model::Block& block) {
+    const std::vector<model::SiteSpec> sites = source_.architecture->sites(source_.config, b);
+    BlockSums sums = make_block_sums(sites, tokens_.languages.size());
+    const int64_t wave = kWavePerThread * context_.pool.threads();
+    if (partial_.empty()) {
+      for (int64_t i = 0; i < std::min(wave, tokens_.count()); ++i) partial_.push_back(make_block_sums(sites, 1));
+    }
+    walker_.prepare(block);
+    for (int64_t begin = 0; begin < tokens_.count(); begin += wave) {
+      const int64_t count = std::min(wave, tokens_.count() - begin);
+      GQ_RETURN_IF_ERROR(parallel(context_.pool, count, [&](int64_t i, int thread) {
+        for (std::vector<ColumnSums>& site : partial_[i]) site.front().clear();
+        const auto observe = [&](int site, int64_t, const ops::Operand& x, int) {
+          partial_[i][site].front().add(x);
+          return absl::OkStatus();
+        };
+        return walker_.walk(block, hidden_, begin + i, thread, observe);
+      }));
+      for (int64_t i = 0; i < count; ++i) {
+        const int language = tokens_.language_of[begin + i];
+        for (size_t s = 0; s < sites.size(); ++s) sums[s][language].merge(partial_[i][s].front());
+      }
+    }
+    writer_.add_block(b, sites, sums);
+    return absl::OkStatus();
+  }
+
+  StageContext& context_;
+  const ModelSource& source_;
+  const TokenSet& tokens_;
+  ops::Compute compute_;
+  BlockWalker walker_;
+  HiddenStates hidden_;
+  StatisticsWriter writer_;
+  std::vector<BlockSums> partial_;  // of the sequences of one wave
+};
+
+json languages_summary(const TokenSet& tokens) {
+  json languages = json::object();
+  for (size_t l = 0; l < tokens.languages.size(); ++l) {
+    const int64_t count = tokens.count_of(static_cast<int>(l));
+    int64_t available = 0;
+    for (const json& text : tokens.texts) {
+      if (text.at("language") == tokens.languages[l]) available += text.at("tokens_available").get<int64_t>();
+    }
+    languages[tokens.languages[l]] = {
+        {"sequences", count}, {"tokens", count * tokens.length}, {"tokens_available", available}};
+  }
+  return languages;
+}
+
+}  // namespace
+
+Status run_calibrate(StageContext& context) {
+  const json& with = context.task.with;
+  GQ_ASSIGN_OR_RETURN(const ops::Compute compute,
+                      device::resolve_compute(with.at("compute").get<std::string>(), context.cpu));
+  GQ_ASSIGN_OR_RETURN(const ModelSource source, open_analyzed_model(context));
+  GQ_ASSIGN_OR_RETURN(const TokenSet tokens, tokenize(context, source));
+  GQ_RETURN_IF_ERROR(write_tokens(context.env, context.task.artifact, tokens));
+  const std::string statistics = with.at("statistics").get<std::string>();
+  if (statistics != "none") {
+    Measurement measurement(context, source, tokens, compute);
+    GQ_RETURN_IF_ERROR(measurement.run());
+  }
+  context.summary = {{"sequence_length", tokens.length},         {"sequences", tokens.count()},
+                     {"tokens", tokens.count() * tokens.length}, {"seed", with.at("seed")},
+                     {"tokens_digest", tokens.digest},           {"statistics", statistics},
+                     {"compute", device::name_of(compute)},      {"languages", languages_summary(tokens)}};
+  return absl::OkStatus();
+}
+
+}  // namespace gridquant::stages
