@@ -29,7 +29,7 @@ void AgentCore::handle(const StartRequested& input, Tick, Effects& effects) {
     return finish(input.epoch, static_cast<int>(ExitCode::kPeerLost), "no free slot on this node", effects);
   }
   attempts_[input.epoch] = Attempt{};
-  effects.push_back(LaunchProcess{input.epoch});
+  effects.emplace_back(LaunchProcess{input.epoch});
 }
 
 void AgentCore::handle(const StopRequested& input, Tick now_ms, Effects& effects) {
@@ -51,7 +51,7 @@ void AgentCore::handle(const ProcessStarted& input, Tick now_ms, Effects& effect
   if (found == attempts_.end() || found->second.started) return;
   Attempt& attempt = found->second;
   attempt.started = true;
-  effects.push_back(ReportStarted{input.epoch, input.pid});
+  effects.emplace_back(ReportStarted{input.epoch, input.pid});
   if (attempt.state == State::kLaunching) {
     attempt.state = State::kRunning;
   } else {
@@ -81,20 +81,20 @@ void AgentCore::handle(const TimerFired&, Tick now_ms, Effects& effects) {
 void AgentCore::send_stop(uint64_t epoch, Attempt& attempt, Tick now_ms, Effects& effects) {
   const bool kill = attempt.state == State::kKilling;
   attempt.signal_at_ms = now_ms + (kill ? limits_.kill_repeat_ms : attempt.grace_ms);
-  effects.push_back(SignalProcess{epoch, kill});
+  effects.emplace_back(SignalProcess{epoch, kill});
 }
 
 void AgentCore::finish(uint64_t epoch, int exit_code, std::string message, Effects& effects) {
   attempts_.erase(epoch);
   finished_.push_back(ReportFinished{epoch, exit_code, std::move(message)});
   if (finished_.size() > limits_.remembered_finished) finished_.pop_front();
-  effects.push_back(finished_.back());
+  effects.emplace_back(finished_.back());
 }
 
 bool AgentCore::report_again(uint64_t epoch, Effects& effects) const {
   for (const ReportFinished& report : finished_) {
     if (report.epoch != epoch) continue;
-    effects.push_back(report);
+    effects.emplace_back(report);
     return true;
   }
   return false;
