@@ -30,8 +30,14 @@ class LinearWeight {
 
   // y[rows, out] = x[rows, in] W^T, fp32 result. x.compute must equal compute(). Thread-safe.
   Status multiply(const Operand& x, tensor::Matrix<float> y) const;
+  // y += x W^T: how a block's output meets the residual stream without another pass over memory.
+  Status multiply_add(const Operand& x, tensor::Matrix<float> y) const;
 
  private:
+  template <typename T>
+  static StatusOr<LinearWeight> pack_any(Compute compute, tensor::Matrix<const T> w);
+  Status apply(const Operand& x, tensor::Matrix<float> y, bool added) const;
+
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -12,7 +12,9 @@ namespace gridquant::ops {
 
 using device::Compute;
 
-inline size_t operand_size(Compute compute) { return compute == Compute::kBF16 ? 2 : 4; }
+inline size_t operand_size(Compute compute) {
+  return compute == Compute::kBF16 ? 2 : 4;
+}
 
 struct Operand {
   Compute compute = Compute::kF32;

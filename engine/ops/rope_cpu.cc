@@ -1,0 +1,127 @@
+// Op `rope` on the CPU. See the header for the contract.
+#include "engine/ops/rope.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "engine/ops/head_tiles.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/ops/rope_cpu.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+
+// Not above this line: foreach_target includes this file once per vector width.
+#include "engine/ops/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace gridquant::ops::HWY_NAMESPACE {
+
+// One head of one token: x and out have 2 * half elements.
+template <typename Out>
+HWY_INLINE void rotate_head(const float* x, const float* cosines, const float* sines, int64_t half, Out* out) {
+  const FloatTag d;
+  const int64_t step = lanes();
+  const auto rotate = [&](int64_t i, int64_t count, const float* first, const float* second, const float* c,
+                          const float* s) HWY_ATTR {
+    const FloatVec a = hn::LoadU(d, first);
+    const FloatVec b = hn::LoadU(d, second);
+    const FloatVec cosine = hn::LoadU(d, c);
+    const FloatVec sine = hn::LoadU(d, s);
+    const FloatVec low = hn::Sub(hn::Mul(a, cosine), hn::Mul(b, sine));
+    const FloatVec high = hn::Add(hn::Mul(b, cosine), hn::Mul(a, sine));
+    if (count == step) {
+      store_as(low, out + i);
+      store_as(high, out + half + i);
+      return;
+    }
+    HWY_ALIGN Out pad[kReduceLanes];
+    store_as(low, pad);
+    std::copy(pad, pad + count, out + i);
+    store_as(high, pad);
+    std::copy(pad, pad + count, out + half + i);
+  };
+  int64_t i = 0;
+  for (; i + step <= half; i += step) rotate(i, step, x + i, x + half + i, cosines + i, sines + i);
+  if (i == half) return;
+  HWY_ALIGN float pad[4][kReduceLanes] = {};
+  std::copy(x + i, x + half, pad[0]);
+  std::copy(x + half + i, x + 2 * half, pad[1]);
+  std::copy(cosines + i, cosines + half, pad[2]);
+  std::copy(sines + i, sines + half, pad[3]);
+  rotate(i, half - i, pad[0], pad[1], pad[2], pad[3]);
+}
+
+template <typename Out>
+void rope_rows(const tensor::Matrix<const float>& x, const HeadShape& shape, const RopeTable* table,
+               tensor::Matrix<Out> out) {
+  const int64_t dim = shape.head_dim;
+  const int64_t heads = x.cols / dim;
+  for (int64_t token = 0; token < x.rows; ++token) {
+    for (int64_t head = 0; head < heads; ++head) {
+      const float* from = x.row(token) + head * dim;
+      Out* to = out.row(head_row(shape.group, x.rows, head, token));
+      if (table == nullptr) {
+        map2(from, from, dim, to, [](FloatVec a, FloatVec) HWY_ATTR { return a; });
+      } else {
+        rotate_head(from, table->cosines(token), table->sines(token), dim / 2, to);
+      }
+    }
+  }
+}
+
+void rope_f32(const tensor::Matrix<const float>& x, const HeadShape& shape, const RopeTable* table,
+              const Operand& out) {
+  rope_rows(x, shape, table, out.f32());
+}
+
+void rope_bf16(const tensor::Matrix<const float>& x, const HeadShape& shape, const RopeTable* table,
+               const Operand& out) {
+  rope_rows(x, shape, table, out.bf16());
+}
+
+}  // namespace gridquant::ops::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace gridquant::ops {
+
+HWY_EXPORT(rope_f32);
+HWY_EXPORT(rope_bf16);
+
+RopeTable::RopeTable(double theta, int64_t head_dim, int64_t max_tokens)
+    : half_(head_dim / 2), max_tokens_(max_tokens), values_(tensor::DType::kF32, {max_tokens, head_dim}) {
+  float* row = values_.as<float>().data();
+  for (int64_t position = 0; position < max_tokens; ++position, row += head_dim) {
+    for (int64_t i = 0; i < half_; ++i) {
+      const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_dim);
+      const float frequency = 1.0f / static_cast<float>(std::pow(theta, static_cast<double>(exponent)));
+      const double angle = static_cast<float>(position) * frequency;
+      row[i] = static_cast<float>(std::cos(angle));
+      row[half_ + i] = static_cast<float>(std::sin(angle));
+    }
+  }
+}
+
+Status rope(tensor::Matrix<const float> x, const HeadShape& shape, const RopeTable* table, const Operand& out) {
+  const int64_t dim = shape.head_dim;
+  const bool shapes_fit = dim > 0 && shape.group > 0 && x.cols % (dim * shape.group) == 0 && out.cols == dim &&
+                          out.stride == dim && out.rows == x.rows * (x.cols / dim);
+  if (!shapes_fit) {
+    return absl::InvalidArgumentError(absl::StrCat("rope: x ", x.rows, " x ", x.cols, ", heads of ", dim,
+                                                   " in groups of ", shape.group, ", out ", out.rows, " x ", out.cols));
+  }
+  if (table != nullptr && (table->head_dim() != dim || table->max_tokens() < x.rows)) {
+    return absl::InvalidArgumentError(absl::StrCat("rope: ", x.rows, " tokens of heads of ", dim,
+                                                   ", but the table has ", table->max_tokens(),
+                                                   " positions for heads of ", table->head_dim()));
+  }
+  if (out.compute == Compute::kBF16) {
+    HWY_DYNAMIC_DISPATCH(rope_bf16)(x, shape, table, out);
+  } else {
+    HWY_DYNAMIC_DISPATCH(rope_f32)(x, shape, table, out);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace gridquant::ops
+#endif

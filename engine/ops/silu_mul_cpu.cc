@@ -1,0 +1,59 @@
+// Op `silu_mul` on the CPU. See the header for the contract.
+#include "engine/ops/silu_mul.h"
+
+#include "absl/strings/str_cat.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/ops/silu_mul_cpu.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+
+// Not above this line: foreach_target includes this file once per vector width.
+#include "engine/ops/simd-inl.h"
+#include "hwy/contrib/math/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace gridquant::ops::HWY_NAMESPACE {
+
+template <typename Out>
+void silu_mul_rows(const tensor::Matrix<const float>& gate, const tensor::Matrix<const float>& up,
+                   tensor::Matrix<Out> out) {
+  const FloatTag d;
+  const FloatVec one = hn::Set(d, 1.0f);
+  for (int64_t r = 0; r < gate.rows; ++r) {
+    map2(gate.row(r), up.row(r), gate.cols, out.row(r),
+         [&](FloatVec g, FloatVec u) HWY_ATTR { return hn::Mul(hn::Div(g, hn::Add(one, hn::Exp(d, hn::Neg(g)))), u); });
+  }
+}
+
+void silu_mul_f32(const tensor::Matrix<const float>& gate, const tensor::Matrix<const float>& up, const Operand& out) {
+  silu_mul_rows(gate, up, out.f32());
+}
+
+void silu_mul_bf16(const tensor::Matrix<const float>& gate, const tensor::Matrix<const float>& up, const Operand& out) {
+  silu_mul_rows(gate, up, out.bf16());
+}
+
+}  // namespace gridquant::ops::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace gridquant::ops {
+
+HWY_EXPORT(silu_mul_f32);
+HWY_EXPORT(silu_mul_bf16);
+
+Status silu_mul(tensor::Matrix<const float> gate, tensor::Matrix<const float> up, const Operand& out) {
+  if (gate.rows != up.rows || gate.cols != up.cols || out.rows != up.rows || out.cols != up.cols) {
+    return absl::InvalidArgumentError(absl::StrCat("silu_mul: gate ", gate.rows, " x ", gate.cols, ", up ", up.rows,
+                                                   " x ", up.cols, ", out ", out.rows, " x ", out.cols));
+  }
+  if (out.compute == Compute::kBF16) {
+    HWY_DYNAMIC_DISPATCH(silu_mul_bf16)(gate, up, out);
+  } else {
+    HWY_DYNAMIC_DISPATCH(silu_mul_f32)(gate, up, out);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace gridquant::ops
+#endif

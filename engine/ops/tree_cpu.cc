@@ -1,0 +1,64 @@
+// The fixed tree of ops/tree.h.
+#include "engine/ops/tree.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "engine/ops/add.h"
+
+namespace gridquant::ops {
+namespace {
+
+float* floats(tensor::Buffer& buffer) {
+  return reinterpret_cast<float*>(buffer.data());
+}
+
+void add_into(tensor::Buffer& to, tensor::Buffer& from, int64_t length) {
+  // One row each: the op cannot refuse the shapes.
+  (void)add({floats(from), 1, length, length}, {floats(to), 1, length, length});
+}
+
+}  // namespace
+
+std::vector<Subtree> subtrees_of(int64_t leaves, int64_t wanted) {
+  const int64_t most = std::max<int64_t>(1, leaves / std::max<int64_t>(1, wanted));
+  const auto size = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(most)));
+  std::vector<Subtree> subtrees;
+  for (int64_t begin = 0; begin < leaves; begin += size) subtrees.push_back({begin, std::min(size, leaves - begin)});
+  return subtrees;
+}
+
+float* TreeSum::next_leaf() {
+  if (free_.empty()) free_.emplace_back(static_cast<size_t>(length_) * sizeof(float));
+  return floats(free_.back());
+}
+
+void TreeSum::push() {
+  stack_.push_back({std::move(free_.back()), 1});
+  free_.pop_back();
+  while (stack_.size() > 1 && stack_[stack_.size() - 2].leaves == stack_.back().leaves) merge_top();
+}
+
+void TreeSum::merge_top() {
+  Partial top = std::move(stack_.back());
+  stack_.pop_back();
+  add_into(stack_.back().sum, top.sum, length_);
+  stack_.back().leaves += top.leaves;
+  free_.push_back(std::move(top.sum));
+}
+
+tensor::Buffer TreeSum::finish() {
+  while (stack_.size() > 1) merge_top();
+  return std::move(stack_.back().sum);
+}
+
+const float* combine_subtrees(std::span<tensor::Buffer> parts, int64_t length) {
+  // The subtrees are the leaves of the upper part, which has the same shape.
+  for (size_t step = 1; step < parts.size(); step *= 2) {
+    for (size_t i = 0; i + step < parts.size(); i += 2 * step) add_into(parts[i], parts[i + step], length);
+  }
+  return floats(parts[0]);
+}
+
+}  // namespace gridquant::ops
