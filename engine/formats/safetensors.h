@@ -1,5 +1,5 @@
-// The safetensors container (https://github.com/huggingface/safetensors): 8 bytes little-endian header length N, N bytes
-// of JSON, tensor data. Nothing in the header is believed before it was checked against the file's size.
+// The safetensors container (https://github.com/huggingface/safetensors): 8 bytes little-endian header length N, N
+// bytes of JSON, tensor data. Nothing in the header is believed before it was checked against the file's size.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/base/env.h"
@@ -28,10 +29,14 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
-// `head` holds the file's first bytes: all of 8 + N. Errors are InvalidArgument... see parse rules in the .cc:
-// length against file size, JSON, known dtype, shape product without overflow, offsets inside the file and equal to
-// the shape's bytes, no overlap, no gap.  NotFound/OutOfRange class (exit code kInput) with `path` in the message.
-StatusOr<SafetensorsHeader> parse_safetensors_header(std::string_view head, uint64_t file_size, const std::string& path);
+// N, from the file's first 8 bytes (fewer if it is shorter): checked against the file's size and 100 MB.
+StatusOr<uint64_t> safetensors_header_length(std::string_view head, uint64_t file_size, const std::string& path);
+
+// `head` holds the file's first bytes: all of 8 + N. Checks length against file size, JSON (no key twice, no nesting),
+// known dtype, shape product without overflow, offsets inside the file and equal to the shape's bytes, no overlap, no
+// gap. Errors: FailedPrecondition, or OutOfRange where the file was cut short; `path` and the tensor in the message.
+StatusOr<SafetensorsHeader> parse_safetensors_header(std::string_view head, uint64_t file_size,
+                                                     const std::string& path);
 
 class SafetensorsFile {
  public:
@@ -39,6 +44,9 @@ class SafetensorsFile {
   const SafetensorsHeader& header() const { return header_; }
   // Positional read; thread-safe. NotFound if absent.
   StatusOr<tensor::Tensor> read(const std::string& name) const;
+  // A part of one of this file's tensors, from its byte `offset`; the caller stays inside entry.bytes.
+  Status read_bytes(const TensorEntry& entry, uint64_t offset, std::span<std::byte> to) const;
+  const std::string& path() const;
 
  private:
   SafetensorsHeader header_;
@@ -72,10 +80,19 @@ struct NamedTensor {
   tensor::Tensor tensor;
 };
 
-// Writes one file, whole: temporary name, data, sync, rename. Tensors in the given order, data aligned to 8 bytes,
-// __metadata__ {"format": "pt"}. Returns the file's size in bytes. The same input gives the same bytes.
+struct WrittenFile {
+  uint64_t bytes = 0;
+  std::string sha256;
+};
+
+// Writes one file, whole: temporary name, data, sync, rename, sync of the folder. Byte for byte what the safetensors
+// library writes with metadata {"format": "pt"}: tensors ordered by dtype (widest first), then name, whatever order is
+// given; header padded with spaces to 8 bytes. InvalidArgument for a name twice, empty, reserved or not UTF-8.
+StatusOr<WrittenFile> write_safetensors_file(base::Env& env, const std::string& path,
+                                             std::span<const NamedTensor> tensors);
+// The same, without the digest. Returns the file's size in bytes.
 StatusOr<uint64_t> write_safetensors(base::Env& env, const std::string& path, std::span<const NamedTensor> tensors);
-// The size that write_safetensors would give, from names, dtypes and shapes alone.
+// The size that write_safetensors would give, from names, dtypes and shapes alone (begin and bytes are not looked at).
 uint64_t safetensors_size(std::span<const std::pair<std::string, TensorEntry>> tensors);
 
 }  // namespace gridquant::formats

@@ -1,0 +1,160 @@
+// Writing one safetensors file, with the bytes that the safetensors library would write.
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/base/digest.h"
+#include "engine/formats/safetensors.h"
+
+namespace gridquant::formats {
+namespace {
+
+using tensor::DType;
+
+// The library sorts by its own enumeration of dtypes, largest first: wide types first keep every tensor aligned.
+int rank_of(DType dtype) {
+  static constexpr DType kOrder[] = {DType::kU64,    DType::kI64,    DType::kF64, DType::kF32, DType::kU32,
+                                     DType::kI32,    DType::kBF16,   DType::kF16, DType::kU16, DType::kI16,
+                                     DType::kF8E4M3, DType::kF8E5M2, DType::kI8,  DType::kU8,  DType::kBool};
+  return static_cast<int>(std::find(std::begin(kOrder), std::end(kOrder), dtype) - std::begin(kOrder));
+}
+
+struct Item {
+  std::string_view name;
+  DType dtype;
+  const tensor::Shape* shape;
+  size_t index;  // where the caller gave it
+
+  uint64_t bytes() const { return static_cast<uint64_t>(tensor::element_count(*shape)) * tensor::size_of(dtype); }
+};
+
+void sort_for_file(std::vector<Item>& items) {
+  std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {
+    const int rank_a = rank_of(a.dtype);
+    const int rank_b = rank_of(b.dtype);
+    return rank_a != rank_b ? rank_a < rank_b : a.name < b.name;
+  });
+}
+
+// As a JSON string; nothing if it is not UTF-8.
+std::optional<std::string> quoted(std::string_view text) {
+  try {
+    return nlohmann::json(text).dump();
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  }
+}
+
+// The 8 bytes of length and the header. Names must be valid.
+std::string header_text(const std::vector<Item>& sorted) {
+  std::string text = R"({"__metadata__":{"format":"pt"})";
+  uint64_t offset = 0;
+  for (const Item& item : sorted) {
+    text += "," + quoted(item.name).value_or("\"\"") + ":{\"dtype\":\"" + std::string(tensor::name_of(item.dtype)) +
+            "\",\"shape\":[";
+    for (size_t i = 0; i < item.shape->size(); ++i) {
+      text += (i == 0 ? "" : ",") + std::to_string((*item.shape)[i]);
+    }
+    text += "],\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + item.bytes()) + "]}";
+    offset += item.bytes();
+  }
+  text += '}';
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  std::string head;
+  for (int i = 0; i < 8; ++i) head += static_cast<char>(uint64_t{text.size()} >> (8 * i) & 0xff);
+  return head + text;
+}
+
+Status check_names(const std::vector<Item>& items, const std::string& path) {
+  std::set<std::string_view> seen;
+  for (const Item& item : items) {
+    const auto name = quoted(item.name);
+    if (!name) return absl::InvalidArgumentError(path + ": a tensor's name is not UTF-8");
+    if (item.name.empty() || item.name == "__metadata__") {
+      return absl::InvalidArgumentError(path + ": a tensor must not be called " + *name);
+    }
+    if (!seen.insert(item.name).second) return absl::InvalidArgumentError(path + ": two tensors are called " + *name);
+  }
+  return absl::OkStatus();
+}
+
+// Appends to a file and, if asked, to a digest.
+class Sink {
+ public:
+  Sink(base::WritableFile& file, base::Digester* digester) : file_(file), digester_(digester) {}
+
+  Status append(std::span<const std::byte> data) {
+    if (digester_ != nullptr) digester_->update(data);
+    bytes_ += data.size();
+    return file_.append(data);
+  }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  base::WritableFile& file_;
+  base::Digester* digester_;
+  uint64_t bytes_ = 0;
+};
+
+StatusOr<uint64_t> write_content(base::Env& env, const std::string& path, std::span<const NamedTensor> tensors,
+                                 base::Digester* digester) {
+  std::vector<Item> items;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    items.push_back({tensors[i].name, tensors[i].tensor.dtype(), &tensors[i].tensor.shape(), i});
+  }
+  GQ_RETURN_IF_ERROR(check_names(items, path));
+  sort_for_file(items);
+  const std::string head = header_text(items);
+  GQ_ASSIGN_OR_RETURN(auto file, env.create(path));
+  Sink sink(*file, digester);
+  GQ_RETURN_IF_ERROR(sink.append(std::as_bytes(std::span(head))));
+  for (const Item& item : items) {
+    if (item.bytes() > 0) GQ_RETURN_IF_ERROR(sink.append(tensors[item.index].tensor.raw()));
+  }
+  GQ_RETURN_IF_ERROR(file->sync());
+  GQ_RETURN_IF_ERROR(file->close());
+  return sink.bytes();
+}
+
+StatusOr<uint64_t> write_whole(base::Env& env, const std::string& path, std::span<const NamedTensor> tensors,
+                               base::Digester* digester) {
+  const std::string temporary = path + ".tmp";
+  auto bytes = write_content(env, temporary, tensors, digester);
+  Status status = bytes.status();
+  if (status.ok()) status = env.rename(temporary, path);
+  if (!status.ok()) {
+    env.remove_file(temporary).IgnoreError();  // a full disk should get its bytes back
+    return status;
+  }
+  GQ_RETURN_IF_ERROR(env.sync_folder(base::folder_of(path)));
+  return bytes;
+}
+
+}  // namespace
+
+StatusOr<WrittenFile> write_safetensors_file(base::Env& env, const std::string& path,
+                                             std::span<const NamedTensor> tensors) {
+  base::Digester digester;
+  GQ_ASSIGN_OR_RETURN(const uint64_t bytes, write_whole(env, path, tensors, &digester));
+  return WrittenFile{bytes, digester.finish()};
+}
+
+StatusOr<uint64_t> write_safetensors(base::Env& env, const std::string& path, std::span<const NamedTensor> tensors) {
+  return write_whole(env, path, tensors, nullptr);
+}
+
+uint64_t safetensors_size(std::span<const std::pair<std::string, TensorEntry>> tensors) {
+  std::vector<Item> items;
+  uint64_t data = 0;
+  for (const auto& [name, entry] : tensors) {
+    items.push_back({name, entry.dtype, &entry.shape, items.size()});
+    data += items.back().bytes();
+  }
+  sort_for_file(items);
+  return header_text(items).size() + data;
+}
+
+}  // namespace gridquant::formats
