@@ -67,7 +67,6 @@ Plan plan_from_json(const json& file) {
   plan.forecast.shard_bytes = forecast.at("shard_bytes").get<std::vector<uint64_t>>();
   plan.forecast.checkpoint_bytes = forecast.at("checkpoint_bytes").get<uint64_t>();
   plan.forecast.original_bytes = forecast.at("original_bytes").get<uint64_t>();
-  plan.forecast.memory_bytes = forecast.at("memory_bytes").get<uint64_t>();
   return plan;
 }
 
@@ -99,8 +98,7 @@ Status write_plan(base::Env& env, const std::string& folder, const Plan& plan) {
                      {"forecast",
                       {{"shard_bytes", plan.forecast.shard_bytes},
                        {"checkpoint_bytes", plan.forecast.checkpoint_bytes},
-                       {"original_bytes", plan.forecast.original_bytes},
-                       {"memory_bytes", plan.forecast.memory_bytes}}}};
+                       {"original_bytes", plan.forecast.original_bytes}}}};
   return base::write_file_atomically(env, base::join_path(folder, kPlan), file.dump(1) + "\n");
 }
 

@@ -24,7 +24,6 @@ struct Forecast {
   std::vector<uint64_t> shard_bytes;  // shard 0: tensors outside the blocks; shard 1 + b: block b
   uint64_t checkpoint_bytes = 0;      // sum of the above
   uint64_t original_bytes = 0;        // of the same tensors, as they are in the model's files
-  uint64_t memory_bytes = 0;          // peak of quantize
 };
 
 struct Plan {

@@ -161,6 +161,18 @@ StatusOr<Checkpoint> Checkpoint::open(base::Env& env, const std::string& folder)
   return checkpoint;
 }
 
+StatusOr<Checkpoint> Checkpoint::open_shards(base::Env& env, const std::string& folder,
+                                             const std::vector<std::string>& files) {
+  Checkpoint checkpoint;
+  checkpoint.folder_ = folder;
+  checkpoint.files_ = files;
+  for (const std::string& name : files) {
+    GQ_ASSIGN_OR_RETURN(const auto file, open_shard(env, folder, name, "the list of committed shards"));
+    for (const auto& [tensor, entry] : file->header().tensors) checkpoint.where_[tensor] = file;
+  }
+  return checkpoint;
+}
+
 std::vector<std::string> Checkpoint::names() const {
   std::vector<std::string> names;
   names.reserve(where_.size());

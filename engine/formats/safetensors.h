@@ -58,6 +58,9 @@ class SafetensorsFile {
 class Checkpoint {
  public:
   static StatusOr<Checkpoint> open(base::Env& env, const std::string& folder);
+  // Only these files of a folder that has no index yet: the committed shards of an unfinished checkpoint.
+  static StatusOr<Checkpoint> open_shards(base::Env& env, const std::string& folder,
+                                          const std::vector<std::string>& files);
   const std::string& folder() const { return folder_; }
   std::vector<std::string> names() const;  // sorted
   bool contains(const std::string& name) const;
