@@ -18,6 +18,7 @@ const std::string_view kReportStyle = R"css(
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text);
+
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "Noto Sans", "Noto Sans CJK KR", sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 28px 20px 60px; }
 h1 { font-size: 24px; margin: 0 0 2px; overflow-wrap: anywhere; }
@@ -36,7 +37,8 @@ p { margin: 0 0 10px; }
 .tile .what { color: var(--soft); font-size: 13px; }
 .tile .value { font-size: 21px; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .card { padding: 18px; margin: 16px 0; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 20px; margin: 14px 0; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 20px;
+  margin: 14px 0; }
 .plot { min-width: 0; }
 .plot.wide { grid-column: 1 / -1; }
 .plot .what { font-size: 13px; color: var(--soft); margin: 0 0 6px; }
