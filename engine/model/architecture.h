@@ -40,12 +40,13 @@ struct SequenceView {
 
 // One block's weights, ready for products, and the steps between its sites.
 // Thread-safety: begin() and advance() are const and may run on many sequences at once, with one Scratch per thread;
-// set_weight() must not run beside them.
+// set_weight() must not run beside them, but set_weight() of different names may run at once.
 class Block {
  public:
   virtual ~Block() = default;
 
-  // Scratch memory of one thread for sequences of at most `max_tokens` tokens.
+  // Scratch memory of one thread for sequences of at most `max_tokens` tokens. It serves every block of the same model
+  // and compute type: make it once per thread.
   class Scratch {
    public:
     virtual ~Scratch() = default;

@@ -14,8 +14,8 @@ struct ModelConfig {
   std::string model_type;    // "llama"
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
-  int64_t block_count = 0;   // num_hidden_layers
-  int64_t head_count = 0;    // num_attention_heads
+  int64_t block_count = 0;  // num_hidden_layers
+  int64_t head_count = 0;   // num_attention_heads
   int64_t kv_head_count = 0;
   int64_t head_dim = 0;
   int64_t vocab_size = 0;

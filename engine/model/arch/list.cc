@@ -1,0 +1,32 @@
+// The list of architectures: one line each.
+#include "engine/model/arch/list.h"
+
+#include <array>
+#include <cassert>
+
+namespace gridquant::model {
+namespace {
+
+std::array<const Architecture*, 1> all() {
+  return {
+      &llama_architecture(),
+  };
+}
+
+}  // namespace
+
+const Architecture& architecture_of(const ModelConfig& config) {
+  for (const Architecture* architecture : all()) {
+    if (architecture->name() == config.architecture) return *architecture;
+  }
+  assert(false && "parse_model_config refuses unknown architectures");
+  return *all().front();
+}
+
+std::vector<std::string> known_architectures() {
+  std::vector<std::string> names;
+  for (const Architecture* architecture : all()) names.push_back(architecture->name());
+  return names;
+}
+
+}  // namespace gridquant::model

@@ -1,0 +1,10 @@
+// Inside engine/model only: the architectures' objects, one per file in arch/. Each is stateless and lives for ever.
+#pragma once
+
+#include "engine/model/architecture.h"
+
+namespace gridquant::model {
+
+const Architecture& llama_architecture();
+
+}  // namespace gridquant::model
