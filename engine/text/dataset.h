@@ -19,8 +19,8 @@ struct DatasetSpec {
 
 struct Sequences {
   std::string language;
-  int64_t length = 0;         // tokens of each
-  std::vector<int32_t> ids;   // [count, length]
+  int64_t length = 0;        // tokens of each
+  std::vector<int32_t> ids;  // [count, length]
   int64_t tokens_available = 0;
   int64_t count() const { return length == 0 ? 0 : static_cast<int64_t>(ids.size()) / length; }
 };

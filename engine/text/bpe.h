@@ -1,0 +1,91 @@
+// Byte-level byte pair encoding: a word's bytes -> token ids. Splitting text into words is done before, see
+// pre_tokenizer.h. A BpeModel is immutable and thread-safe; a BpeCall belongs to one call of encode.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/text/text_map.h"
+
+namespace gridquant::text {
+
+// (left id, right id) -> what they merge to. Open addressing: the lookup is the innermost loop of encoding.
+class MergeTable {
+ public:
+  struct Merge {
+    uint32_t rank = UINT32_MAX;  // lower merges first
+    int32_t id = -1;
+  };
+  explicit MergeTable(size_t count);
+  void insert(int32_t left, int32_t right, Merge merge);  // a pair given twice: the last one counts
+  Merge find(int32_t left, int32_t right) const;          // rank UINT32_MAX: they do not merge
+
+ private:
+  struct Slot {
+    uint64_t key = UINT64_MAX;
+    Merge merge;
+  };
+  size_t slot_of(uint64_t key) const;
+  int shift_ = 0;
+  std::vector<Slot> slots_;
+};
+
+// One call's memory: the words seen so far and where their ids stand in the output, and scratch for merging. Words are
+// kept as views, so the text they point to must outlive the call.
+class BpeCall {
+ public:
+  explicit BpeCall(size_t text_bytes);
+  std::vector<int32_t> ids;  // the output
+
+ private:
+  friend class BpeModel;
+  struct Word {
+    const char* data = nullptr;
+    uint32_t bytes = 0;
+    uint32_t tag = 0;  // upper half of the hash
+    size_t first = 0;  // in ids
+    size_t count = 0;
+  };
+  struct Symbol {
+    int32_t id = 0;
+    uint32_t previous = 0;
+    uint32_t next = 0;
+  };
+  std::vector<Word> words_;  // direct-mapped, bounded
+  std::vector<int32_t> parts_;
+  std::vector<MergeTable::Merge> merges_;
+  std::vector<Symbol> symbols_;
+  std::vector<uint64_t> queue_;
+};
+
+class BpeModel {
+ public:
+  struct Pair {
+    int32_t left = 0;
+    int32_t right = 0;
+    int32_t merged = 0;
+  };
+  struct Options {
+    std::array<int32_t, 256> byte_ids;  // -1: the byte has no token and is left out, as the library does
+    bool ignore_merges = false;         // a word that is a token is that token, whatever the merges say
+  };
+  // `words` maps the bytes of every token to its id (needed with ignore_merges only).
+  BpeModel(const Options& options, const std::vector<Pair>& merges, TextMap<std::string, int32_t> words);
+
+  // Appends the ids of `word` to call.ids.
+  void encode(std::string_view word, BpeCall& call) const;
+
+ private:
+  void encode_new(std::string_view word, BpeCall& call) const;
+  void merge_short(BpeCall& call) const;
+  void merge_long(BpeCall& call) const;
+  Options options_;
+  MergeTable merges_;
+  TextMap<std::string, int32_t> words_;
+};
+
+}  // namespace gridquant::text

@@ -1,0 +1,80 @@
+#include "engine/text/post_processor.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace gridquant::text {
+
+StatusOr<PostProcessor> PostProcessor::parse(const JsonNode& node) {
+  PostProcessor post_processor;
+  if (!node.is_null()) GQ_RETURN_IF_ERROR(post_processor.add(node));
+  return post_processor;
+}
+
+Status PostProcessor::add(const JsonNode& node) {
+  GQ_ASSIGN_OR_RETURN(const std::string type, node.type());
+  if (type == "ByteLevel") return absl::OkStatus();
+  if (type == "Sequence") {
+    GQ_ASSIGN_OR_RETURN(const std::vector<JsonNode> parts, node.array_at("processors"));
+    for (const JsonNode& part : parts) GQ_RETURN_IF_ERROR(add(part));
+    return absl::OkStatus();
+  }
+  if (type != "TemplateProcessing") return node.unsupported("post_processor", type);
+  GQ_ASSIGN_OR_RETURN(Template made, parse_template(node));
+  templates_.push_back(std::move(made));
+  return absl::OkStatus();
+}
+
+StatusOr<PostProcessor::Template> PostProcessor::parse_template(const JsonNode& node) {
+  GQ_ASSIGN_OR_RETURN(const std::vector<JsonNode> pieces, node.array_at("single"));
+  GQ_ASSIGN_OR_RETURN(const JsonNode specials, node.child("special_tokens"));
+  Template made;
+  bool has_text = false;
+  for (const JsonNode& piece : pieces) {
+    GQ_ASSIGN_OR_RETURN(const JsonNode special, piece.child("SpecialToken"));
+    GQ_ASSIGN_OR_RETURN(const JsonNode sequence, piece.child("Sequence"));
+    if (special.is_null() == sequence.is_null()) return piece.malformed("a SpecialToken or a Sequence");
+    if (special.is_null()) {
+      GQ_ASSIGN_OR_RETURN(const std::string id, sequence.string_at("id"));
+      if (id != "A") return sequence.invalid("a template for one text cannot hold sequence \"" + id + "\"");
+      if (has_text) return piece.unimplemented("a template that repeats the text is not supported");
+      has_text = true;
+      made.push_back(Piece{true, {}});
+      continue;
+    }
+    GQ_ASSIGN_OR_RETURN(const std::string name, special.string_at("id"));
+    GQ_ASSIGN_OR_RETURN(std::vector<int32_t> ids, ids_of_special(specials, name));
+    made.push_back(Piece{false, std::move(ids)});
+  }
+  return made;
+}
+
+StatusOr<std::vector<int32_t>> PostProcessor::ids_of_special(const JsonNode& specials, const std::string& name) {
+  GQ_ASSIGN_OR_RETURN(const JsonNode special, specials.child(name));
+  if (special.is_null()) return specials.invalid("the template names \"" + name + "\", which is not listed here");
+  GQ_ASSIGN_OR_RETURN(const std::vector<JsonNode> listed, special.array_at("ids"));
+  std::vector<int32_t> ids;
+  for (const JsonNode& id : listed) {
+    GQ_ASSIGN_OR_RETURN(const int32_t value, id.token_id());
+    ids.push_back(value);
+  }
+  return ids;
+}
+
+std::vector<int32_t> PostProcessor::apply(std::vector<int32_t> ids, bool add_special) const {
+  for (const Template& made : templates_) {
+    std::vector<int32_t> out;
+    out.reserve(ids.size() + made.size());
+    for (const Piece& piece : made) {
+      if (piece.is_text) {
+        out.insert(out.end(), ids.begin(), ids.end());
+      } else if (add_special) {
+        out.insert(out.end(), piece.special.begin(), piece.special.end());
+      }
+    }
+    ids = std::move(out);
+  }
+  return ids;
+}
+
+}  // namespace gridquant::text

@@ -1,0 +1,31 @@
+// The "post_processor" of tokenizer.json: puts special tokens around the ids of one text. Supported:
+// TemplateProcessing, ByteLevel (moves offsets only, nothing to do here) and a Sequence. Immutable and thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/text/json_node.h"
+
+namespace gridquant::text {
+
+class PostProcessor {
+ public:
+  static StatusOr<PostProcessor> parse(const JsonNode& node);
+  std::vector<int32_t> apply(std::vector<int32_t> ids, bool add_special) const;
+
+ private:
+  struct Piece {
+    bool is_text = false;          // the text's ids stand here,
+    std::vector<int32_t> special;  // otherwise these
+  };
+  using Template = std::vector<Piece>;
+  Status add(const JsonNode& node);
+  static StatusOr<Template> parse_template(const JsonNode& node);
+  static StatusOr<std::vector<int32_t>> ids_of_special(const JsonNode& specials, const std::string& name);
+
+  std::vector<Template> templates_;  // each wraps what the one before it made
+};
+
+}  // namespace gridquant::text
