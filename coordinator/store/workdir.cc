@@ -56,6 +56,14 @@ StatusOr<WorkdirLock> WorkdirLock::acquire(const std::string& workdir, int64_t w
   return lock;
 }
 
+bool workdir_is_in_use(const std::string& workdir) {
+  const int fd = ::open(base::join_path(workdir, "lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool in_use = ::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(fd);
+  return in_use;
+}
+
 WorkdirLock::~WorkdirLock() {
   if (fd_ >= 0) ::close(fd_);
 }

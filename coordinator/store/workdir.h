@@ -34,4 +34,7 @@ class WorkdirLock {
   int fd_ = -1;
 };
 
+// Whether some process carries out a run there now.
+bool workdir_is_in_use(const std::string& workdir);
+
 }  // namespace gridquant::store

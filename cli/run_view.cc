@@ -1,0 +1,101 @@
+// Runs from records.
+#include "cli/run_view.h"
+
+#include <algorithm>
+
+#include "cli/command.h"
+#include "coordinator/store/workdir.h"
+
+namespace gridquant::cli {
+namespace {
+
+using nlohmann::json;
+
+StatusOr<sched::Scheduler> replay_run(store::StateStore& store, const std::string& id) {
+  GQ_ASSIGN_OR_RETURN(const std::vector<std::string> texts, store.records(id));
+  std::vector<sched::Record> records;
+  for (const std::string& text : texts) {
+    GQ_ASSIGN_OR_RETURN(sched::Record record, sched::record_from_json(json::parse(text, nullptr, false)));
+    records.push_back(std::move(record));
+  }
+  // Nothing is decided here, so no condition is asked for.
+  return sched::Scheduler::replay(records, nullptr);
+}
+
+bool is_unfinished(const store::RunRow& row) {
+  return row.state == "running" || row.state == "cancelling";
+}
+
+}  // namespace
+
+StatusOr<RunView> load_run(store::StateStore& store, const std::string& workdir, const std::string& id) {
+  GQ_ASSIGN_OR_RETURN(const std::vector<store::RunRow> rows, store.runs());
+  if (rows.empty()) return absl::NotFoundError("no run has been recorded in the work folder " + workdir);
+  const auto row = id.empty() ? std::prev(rows.end())
+                              : std::find_if(rows.begin(), rows.end(), [&](const auto& each) { return each.id == id; });
+  if (row == rows.end()) {
+    return absl::NotFoundError("there is no run '" + id + "' in " + workdir + ": see gridquant list; the latest is " +
+                               rows.back().id);
+  }
+  GQ_ASSIGN_OR_RETURN(const sched::Scheduler scheduler, replay_run(store, row->id));
+  const sched::Run* run = scheduler.find_run(row->id);
+  if (run == nullptr) return absl::DataLossError("run " + row->id + " has no records");
+  RunView view{*run, name_of(run->state)};
+  if (!is_over(run->state) && !store::workdir_is_in_use(workdir)) view.state = "interrupted";
+  return view;
+}
+
+StatusOr<RunAndStage> load_run_and_stage(const std::string& workdir, const std::vector<std::string>& words) {
+  GQ_ASSIGN_OR_RETURN(const auto store, store::open_sqlite_store(workdir, store::Access::kReadOnly));
+  RunAndStage found;
+  const std::string first = words.empty() ? "" : words[0];
+  StatusOr<RunView> view = load_run(*store, workdir, first);
+  if (!view.ok() && words.size() == 1) {  // perhaps a stage of the latest run
+    StatusOr<RunView> latest = load_run(*store, workdir, "");
+    if (latest.ok() && latest->run.index.count(first) != 0) {
+      found.view = *std::move(latest);
+      found.stage = first;
+      return found;
+    }
+  }
+  if (!view.ok()) return view.status();
+  found.view = *std::move(view);
+  if (words.size() > 1) found.stage = words[1];
+  if (!found.stage.empty() && found.view.run.index.count(found.stage) == 0) {
+    std::string names;
+    for (const sched::Stage& stage : found.view.run.stages) names += (names.empty() ? "" : ", ") + stage.plan.name;
+    return absl::NotFoundError("run " + found.view.run.id + " has no stage '" + found.stage + "'; it has " + names);
+  }
+  return found;
+}
+
+Status mark_interrupted(store::StateStore& store, int64_t now_ms) {
+  GQ_ASSIGN_OR_RETURN(const std::vector<store::RunRow> rows, store.runs());
+  for (store::RunRow row : rows) {
+    if (!is_unfinished(row)) continue;
+    store::Batch batch;
+    StatusOr<sched::Scheduler> scheduler = replay_run(store, row.id);
+    if (scheduler.ok()) {
+      const sched::StepResult result =
+          scheduler->step(sched::RunAbandoned{row.id, "gridquant was ended before the run was over"}, now_ms);
+      for (const sched::Record& record : result.records) batch.records.push_back({row.id, to_json(record).dump()});
+    }
+    row.state = name_of(sched::RunState::kInterrupted);
+    row.finished_ms = now_ms;
+    batch.runs.push_back(row);
+    GQ_RETURN_IF_ERROR(store.commit(batch));
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<std::string> next_run_id(store::StateStore& store, const std::string& pipeline) {
+  GQ_ASSIGN_OR_RETURN(const std::vector<store::RunRow> rows, store.runs());
+  const auto same = std::count_if(rows.begin(), rows.end(), [&](const auto& row) { return row.pipeline == pipeline; });
+  return pipeline + "-" + std::to_string(same + 1);
+}
+
+int exit_code_of(const Status& status) {
+  return status.code() == absl::StatusCode::kNotFound ? kExitNotFound : kExitUsage;
+}
+
+}  // namespace gridquant::cli

@@ -1,0 +1,37 @@
+// A recorded run, read back from the store by replaying its records: what get, logs and explain look at. Works while
+// the run goes on and after.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "coordinator/sched/scheduler.h"
+#include "coordinator/store/state_store.h"
+#include "engine/base/status.h"
+
+namespace gridquant::cli {
+
+struct RunView {
+  sched::Run run;
+  std::string state;  // as the run's, but "interrupted" when it says running and nobody carries it on
+};
+
+// `id` "" is the latest run. NotFound names the nearest thing to do.
+StatusOr<RunView> load_run(store::StateStore& store, const std::string& workdir, const std::string& id);
+
+// What `gridquant logs A B` and `explain A B` mean: [RUN] [STAGE], where a single word may be either.
+struct RunAndStage {
+  RunView view;
+  std::string stage;  // "" = none named
+};
+StatusOr<RunAndStage> load_run_and_stage(const std::string& workdir, const std::vector<std::string>& words);
+
+// Ends runs that an earlier process left behind. Only for the holder of the work folder's lock.
+Status mark_interrupted(store::StateStore& store, int64_t now_ms);
+
+// The next free "<pipeline>-<n>".
+StatusOr<std::string> next_run_id(store::StateStore& store, const std::string& pipeline);
+
+int exit_code_of(const Status& status);  // of gridquant: kExitNotFound or kExitUsage
+
+}  // namespace gridquant::cli
