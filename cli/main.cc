@@ -1,0 +1,51 @@
+// gridquant: the command line. Only what belongs to the process lies here; each subcommand has its own file.
+#include <signal.h>
+#include <unistd.h>
+
+#include <exception>
+#include <filesystem>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/command.h"
+
+namespace gridquant::cli {
+namespace {
+
+int run_main(int argc, char** argv) {
+  ::signal(SIGPIPE, SIG_IGN);  // a reader that went away (| head) must not leave a run without its end
+  std::error_code error;
+  Invocation invocation{.out = std::cout, .err = std::cerr, .working_folder = {}, .own_folder = {}};
+  invocation.out_is_terminal = ::isatty(STDOUT_FILENO) == 1;
+  invocation.err_is_terminal = ::isatty(STDERR_FILENO) == 1;
+  invocation.working_folder = std::filesystem::current_path(error).string();
+  invocation.own_folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
+
+  CLI::App app("Quantizes language models: a YAML pipeline from weights to a checked checkpoint.", "gridquant");
+  app.require_subcommand(1);
+  app.footer("Exit codes: 0 done, 1 the run failed, 2 usage or validation, 3 not found, 130 interrupted.");
+  for (const auto add : {add_run, add_validate, add_schema, add_get, add_list, add_logs, add_explain, add_version}) {
+    add(app, invocation);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    const bool only_asked = problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success);
+    app.exit(problem, std::cout, std::cerr);
+    return only_asked ? kExitOk : kExitUsage;
+  }
+  return invocation.exit_code;
+}
+
+}  // namespace
+}  // namespace gridquant::cli
+
+int main(int argc, char** argv) {
+  try {
+    return gridquant::cli::run_main(argc, argv);
+  } catch (const std::exception& problem) {
+    std::cerr << "gridquant: internal error: " << problem.what() << "\n";
+    return gridquant::cli::kExitRunFailed;
+  }
+}

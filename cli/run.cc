@@ -1,0 +1,238 @@
+// gridquant run: carries a pipeline file out on this machine.
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <ostream>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/command.h"
+#include "cli/common_options.h"
+#include "cli/deliver.h"
+#include "cli/driver.h"
+#include "cli/interrupts.h"
+#include "cli/run_view.h"
+#include "coordinator/spec/spec.h"
+#include "coordinator/store/workdir.h"
+#include "engine/device/cpu.h"
+#include "engine/eval/report.h"
+
+namespace gridquant::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kLockWaitMs = 3'000;  // for workers of a killed run to be gone
+
+struct RunOptions {
+  std::string file, output, workdir, worker;
+  std::string format = "text";
+  std::vector<std::string> params;
+  int threads = 0;
+  int64_t grace_ms = 10'000;
+  bool no_cache = false;
+};
+
+StatusOr<std::map<std::string, std::string>> parse_params(const std::vector<std::string>& params) {
+  std::map<std::string, std::string> parsed;
+  for (const std::string& param : params) {
+    const size_t equals = param.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return absl::InvalidArgumentError("-p " + param + ": write -p key=value");
+    }
+    if (!parsed.emplace(param.substr(0, equals), param.substr(equals + 1)).second) {
+      return absl::InvalidArgumentError("-p " + param.substr(0, equals) + " is given twice");
+    }
+  }
+  return parsed;
+}
+
+// The whole of `gridquant run`, step by step; each step that fails ends it with a message and an exit code.
+class RunCommand {
+ public:
+  RunCommand(Invocation& invocation, RunOptions options) : invocation_(invocation), options_(std::move(options)) {}
+
+  void execute() {
+    if (!read_pipeline()) return;
+    const Status prepared = prepare();
+    if (!prepared.ok()) return fail(invocation_, options_.format, prepared, kExitUsage);
+    const Status carried_out = carry_out();
+    if (!carried_out.ok()) fail(invocation_, options_.format, carried_out, kExitRunFailed);
+  }
+
+ private:
+  bool read_pipeline() {
+    const auto params = parse_params(options_.params);
+    if (!params.ok()) return fail(invocation_, options_.format, params.status(), kExitUsage), false;
+    const StatusOr<std::string> text = base::read_file(env_, absolute(invocation_, options_.file));
+    if (!text.ok()) return fail(invocation_, options_.format, text.status(), kExitUsage), false;
+    const spec::ParseOptions parse{
+        .file = options_.file, .params = *params, .working_folder = invocation_.working_folder};
+    spec::ParseResult result = spec::parse_pipeline(*text, parse);
+    if (!result.pipeline) {
+      if (options_.format == "json") {
+        invocation_.out << spec::render_json(result.diagnostics);
+      } else {
+        invocation_.err << spec::render_text(result.diagnostics, *text, invocation_.err_is_terminal);
+      }
+      invocation_.exit_code = kExitUsage;
+      return false;
+    }
+    pipeline_ = *std::move(result.pipeline);
+    return true;
+  }
+
+  // Everything that can be found wrong before anything runs.
+  Status prepare() {
+    if (options_.output.empty()) options_.output = "out/" + pipeline_.name;
+    output_folder_ = absolute(invocation_, options_.output);
+    workdir_ = absolute(invocation_, options_.workdir);
+    worker_ =
+        options_.worker.empty() ? invocation_.own_folder + "/gridquant-worker" : absolute(invocation_, options_.worker);
+    if (::access(worker_.c_str(), X_OK) != 0) return absl::NotFoundError("the worker program is missing: " + worker_);
+    GQ_RETURN_IF_ERROR(annotate(env_.make_folders(workdir_), "the work folder cannot be made (--workdir DIR)"));
+    GQ_RETURN_IF_ERROR(probe_output(env_, output_folder_));
+    GQ_ASSIGN_OR_RETURN(store::WorkdirLock lock, store::WorkdirLock::acquire(workdir_, kLockWaitMs));
+    lock_ = std::make_unique<store::WorkdirLock>(std::move(lock));
+    GQ_ASSIGN_OR_RETURN(store_, store::open_sqlite_store(workdir_, store::Access::kReadWrite));
+    GQ_RETURN_IF_ERROR(mark_interrupted(*store_, base::system_clock().wall_ms()));
+    const store::KeyOptions key_options{
+        .cpu_kind = cpu_.kind(), .resolve_compute = [this](const std::string& name) -> StatusOr<std::string> {
+          GQ_ASSIGN_OR_RETURN(const device::Compute compute, device::resolve_compute(name, cpu_));
+          return std::string(device::name_of(compute));
+        }};
+    GQ_ASSIGN_OR_RETURN(keys_, store::compute_stage_keys(env_, pipeline_, key_options));
+    return absl::OkStatus();
+  }
+
+  StatusOr<sched::RunSubmitted> submission() {
+    sched::RunSubmitted submitted;
+    GQ_ASSIGN_OR_RETURN(submitted.run, next_run_id(*store_, pipeline_.name));
+    submitted.pipeline = pipeline_;
+    submitted.use_cache = !options_.no_cache;
+    submitted.options = {{"output", options_.output}, {"file", options_.file}, {"threads", options_.threads}};
+    for (const spec::StagePlan& stage : pipeline_.stages) {
+      const store::StageKey& key = keys_.at(stage.name);
+      submitted.keys[stage.name] = key.key;
+      GQ_ASSIGN_OR_RETURN(const auto latest, store_->latest_artifact(stage.name, stage.uses));
+      json note = {{"components", key.components}};
+      if (latest) {
+        note["comparedWith"] = latest->run;
+        note["differs"] = store::differences(latest->components, key.components);
+      }
+      submitted.cache_notes[stage.name] = std::move(note);
+    }
+    return submitted;
+  }
+
+  std::unique_ptr<RunOutput> make_output() const {
+    if (options_.format == "json") return make_json_output(invocation_.out);
+    return invocation_.err_is_terminal ? make_bar_output(invocation_.err) : make_plain_output(invocation_.err);
+  }
+
+  Status carry_out() {
+    GQ_ASSIGN_OR_RETURN(const sched::RunSubmitted submitted, submission());
+    const std::unique_ptr<RunOutput> output = make_output();
+    const std::unique_ptr<node::Launcher> launcher = node::make_posix_launcher();
+    SignalInterrupts interrupts;
+    DriverOptions options;
+    options.workdir = workdir_;
+    options.worker = worker_;
+    options.threads = options_.threads;
+    options.cores = cpu_.cores;
+    options.memory_bytes = static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+    options.keep_fds = {lock_->fd()};
+    options.stop_grace_ms = options_.grace_ms;
+    RunDriver driver({env_, base::system_clock(), *store_, *launcher, *output, interrupts}, options);
+    GQ_RETURN_IF_ERROR(driver.drive(submitted, keys_));
+    switch (driver.run().state) {
+      case sched::RunState::kSucceeded:
+        return deliver(driver, *output);
+      case sched::RunState::kCancelled:
+        invocation_.exit_code = kExitCancelled;
+        break;
+      default:
+        invocation_.exit_code = kExitRunFailed;
+        advise(driver.run());
+    }
+    return absl::OkStatus();
+  }
+
+  Status deliver(const RunDriver& driver, RunOutput& output) {
+    const Delivery delivery{.run = driver.run(),
+                            .output = options_.output,
+                            .artifact_of = [&](const std::string& stage) { return driver.artifact_of(stage); },
+                            .environment = environment(),
+                            .warnings = driver.warnings()};
+    Delivery absolute_delivery = delivery;
+    absolute_delivery.output = output_folder_;
+    GQ_RETURN_IF_ERROR(deliver_checkpoints(env_, absolute_delivery));
+    const json report = make_report(delivery);
+    GQ_RETURN_IF_ERROR(deliver_report(env_, output_folder_, report));
+    output.delivered(report, output_folder_);
+    if (options_.format != "json") {
+      invocation_.out << eval::render_summary(report, invocation_.out_is_terminal) << std::flush;
+    }
+    return absl::OkStatus();
+  }
+
+  json environment() const {
+    json environment = {{"gridquant", GRIDQUANT_VERSION},
+                        {"cpu", cpu_.model},
+                        {"cpu_kind", cpu_.kind()},
+                        {"cores", std::to_string(cpu_.cores)}};
+    for (const auto& [stage, key] : keys_) {
+      if (key.components.contains("compute")) environment["compute"] = key.components["compute"];
+    }
+    return environment;
+  }
+
+  void advise(const sched::Run& run) {
+    if (options_.format == "json") return;
+    invocation_.err << "More: gridquant explain " << run.id << ", gridquant logs " << run.id
+                    << (options_.workdir == ".gridquant" ? "" : " (with --workdir " + options_.workdir + ")") << "\n";
+  }
+
+  Invocation& invocation_;
+  RunOptions options_;
+  base::Env& env_ = base::posix_env();
+  const device::CpuInfo cpu_ = device::detect_cpu();
+  spec::Pipeline pipeline_;
+  std::string output_folder_, workdir_, worker_;
+  std::unique_ptr<store::WorkdirLock> lock_;
+  std::unique_ptr<store::StateStore> store_;
+  std::map<std::string, store::StageKey> keys_;
+};
+
+}  // namespace
+
+void add_run(CLI::App& app, Invocation& invocation) {
+  CLI::App* command = app.add_subcommand("run", "Runs a pipeline file on this machine");
+  const auto options = std::make_shared<RunOptions>();
+  command->add_option("FILE", options->file, "Pipeline file (YAML)")->required();
+  command->add_option("-p,--param", options->params, "key=value: a parameter of the pipeline; may be repeated")
+      ->allow_extra_args(false);
+  command->add_option("--output", options->output,
+                      "Folder for checkpoint/, report.json and report.html (default out/<pipeline>); the words json "
+                      "and text mean --format");
+  command->add_option("-o,--format", options->format, "text, or json: one event per line on standard output")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  add_workdir_option(*command, options->workdir);
+  command->add_option("--threads", options->threads, "Threads of a stage (default: all cores)")
+      ->check(CLI::Range(1, 4096));
+  command->add_flag("--no-cache", options->no_cache, "Make everything again, also what is stored already");
+  command->add_option("--worker", options->worker, "")->group("");      // hidden: for tests
+  command->add_option("--grace-ms", options->grace_ms, "")->group("");  // hidden: for tests
+  command->callback([&invocation, options] {
+    RunOptions chosen = *options;
+    if (chosen.output == "json" || chosen.output == "text") {
+      chosen.format = chosen.output;
+      chosen.output.clear();
+    }
+    RunCommand(invocation, std::move(chosen)).execute();
+  });
+}
+
+}  // namespace gridquant::cli
