@@ -8,18 +8,27 @@ Field path_field(std::string name, bool required, std::string doc) {
 }
 
 Field int_field(std::string name, std::string default_value, double minimum, double maximum, std::string doc) {
-  return {.name = std::move(name), .type = FieldType::kInt, .doc = std::move(doc),
-          .default_value = std::move(default_value), .minimum = minimum, .maximum = maximum};
+  return {.name = std::move(name),
+          .type = FieldType::kInt,
+          .doc = std::move(doc),
+          .default_value = std::move(default_value),
+          .minimum = minimum,
+          .maximum = maximum};
 }
 
 Field bool_field(std::string name, std::string default_value, std::string doc) {
-  return {.name = std::move(name), .type = FieldType::kBool, .doc = std::move(doc),
+  return {.name = std::move(name),
+          .type = FieldType::kBool,
+          .doc = std::move(doc),
           .default_value = std::move(default_value)};
 }
 
 Field enum_field(std::string name, std::string default_value, std::vector<std::string> choices, std::string doc) {
-  return {.name = std::move(name), .type = FieldType::kEnum, .doc = std::move(doc),
-          .default_value = "\"" + default_value + "\"", .choices = std::move(choices)};
+  return {.name = std::move(name),
+          .type = FieldType::kEnum,
+          .doc = std::move(doc),
+          .default_value = "\"" + default_value + "\"",
+          .choices = std::move(choices)};
 }
 
 Field compute_field() {
@@ -29,48 +38,70 @@ Field compute_field() {
 
 Field datasets_field(std::string doc) {
   Field path = path_field("path", true, "UTF-8 text file.");
-  Field language{.name = "language", .type = FieldType::kString, .doc = "Language tag, such as en or ko.", .required = true};
-  return {.name = "datasets", .type = FieldType::kObjectList, .doc = std::move(doc), .required = true,
+  Field language{
+      .name = "language", .type = FieldType::kString, .doc = "Language tag, such as en or ko.", .required = true};
+  return {.name = "datasets",
+          .type = FieldType::kObjectList,
+          .doc = std::move(doc),
+          .required = true,
           .fields = {path, language}};
 }
 
 StageInfo analyze() {
-  return {.name = "analyze",
-          .doc = "Reads the model's configuration and weights: architecture, parameters and bytes per tensor, weight statistics.",
-          .fields = {path_field("model", true, "Hugging Face model folder (config.json, tokenizer.json, safetensors).")}};
+  return {
+      .name = "analyze",
+      .doc =
+          "Reads the model's configuration and weights: architecture, parameters and bytes per tensor, weight "
+          "statistics.",
+      .fields = {path_field("model", true, "Hugging Face model folder (config.json, tokenizer.json, safetensors).")}};
 }
 
 StageInfo calibrate() {
-  return {.name = "calibrate",
-          .doc = "Tokenizes the calibration texts and measures the inputs of every site of the unquantized model.",
-          .inputs = {"analyze"},
-          .fields = {datasets_field("Calibration texts, one or more per language."),
-                     int_field("samples", "128", 1, 1'000'000, "Sequences in all, shared equally by the datasets."),
-                     int_field("sequenceLength", "512", 8, 1'048'576, "Tokens of each sequence."),
-                     int_field("seed", "0", 0, 2'147'483'647, "Decides which windows of the texts are taken."),
-                     bool_field("shuffle", "true", "Take windows from all over the text; false takes the first ones."),
-                     enum_field("statistics", "diagonal", {"none", "diagonal"},
-                                "What is measured: diagonal of the Hessian, mean and maximum of |x|; none only tokenizes."),
-                     compute_field()}};
+  return {
+      .name = "calibrate",
+      .doc = "Tokenizes the calibration texts and measures the inputs of every site of the unquantized model.",
+      .inputs = {"analyze"},
+      .fields = {datasets_field("Calibration texts, one or more per language."),
+                 int_field("samples", "128", 1, 1'000'000, "Sequences in all, shared equally by the datasets."),
+                 int_field("sequenceLength", "512", 8, 1'048'576, "Tokens of each sequence."),
+                 int_field("seed", "0", 0, 2'147'483'647, "Decides which windows of the texts are taken."),
+                 bool_field("shuffle", "true", "Take windows from all over the text; false takes the first ones."),
+                 enum_field("statistics", "diagonal", {"none", "diagonal"},
+                            "What is measured: diagonal of the Hessian, mean and maximum of |x|; none only tokenizes."),
+                 compute_field()}};
 }
 
 StageInfo plan() {
-  return {.name = "plan",
-          .doc = "Decides for every tensor what becomes of it, and forecasts the size of the result.",
-          .inputs = {"analyze", "calibrate"},
-          .fields = {enum_field("solver", "gptq", {"gptq", "rtn"}, "How codes are found."),
-                     {.name = "bits", .type = FieldType::kInt, .doc = "Bits of a code.", .default_value = "4",
-                      .choices = {"2", "3", "4", "8"}},
-                     bool_field("symmetric", "true", "Zero point fixed in the middle of the grid."),
-                     {.name = "groupSize", .type = FieldType::kInt, .doc = "Input columns that share a scale; -1 for the whole row.",
-                      .default_value = "128", .choices = {"32", "64", "128", "-1"}},
-                     enum_field("scaleSearch", "weighted", {"weighted", "absmax"},
-                                "How scales are chosen: least error weighted with the Hessian's diagonal, or the range as it is."),
-                     {.name = "dampPercent", .type = FieldType::kNumber, .doc = "Damping as a share of the Hessian's mean diagonal.",
-                      .default_value = "0.05", .minimum = 0.0001, .maximum = 1.0},
-                     bool_field("actOrder", "true", "Round columns with large inputs first (groups stay static)."),
-                     {.name = "exclude", .type = FieldType::kStringList, .doc = "Regular expressions of tensors to leave as they are.",
-                      .default_value = "[]"}}};
+  return {
+      .name = "plan",
+      .doc = "Decides for every tensor what becomes of it, and forecasts the size of the result.",
+      .inputs = {"analyze", "calibrate"},
+      .fields = {
+          enum_field("solver", "gptq", {"gptq", "rtn"}, "How codes are found."),
+          {.name = "bits",
+           .type = FieldType::kInt,
+           .doc = "Bits of a code.",
+           .default_value = "4",
+           .choices = {"2", "3", "4", "8"}},
+          bool_field("symmetric", "true", "Zero point fixed in the middle of the grid."),
+          {.name = "groupSize",
+           .type = FieldType::kInt,
+           .doc = "Input columns that share a scale; -1 for the whole row.",
+           .default_value = "128",
+           .choices = {"32", "64", "128", "-1"}},
+          enum_field("scaleSearch", "weighted", {"weighted", "absmax"},
+                     "How scales are chosen: least error weighted with the Hessian's diagonal, or the range as it is."),
+          {.name = "dampPercent",
+           .type = FieldType::kNumber,
+           .doc = "Damping as a share of the Hessian's mean diagonal.",
+           .default_value = "0.05",
+           .minimum = 0.0001,
+           .maximum = 1.0},
+          bool_field("actOrder", "true", "Round columns with large inputs first (groups stay static)."),
+          {.name = "exclude",
+           .type = FieldType::kStringList,
+           .doc = "Regular expressions of tensors to leave as they are.",
+           .default_value = "[]"}}};
 }
 
 StageInfo quantize() {
@@ -78,8 +109,7 @@ StageInfo quantize() {
           .doc = "Quantizes block by block after the plan and writes the checkpoint.",
           .inputs = {"analyze", "calibrate", "plan"},
           .fields = {enum_field("output", "gptq", {"gptq"}, "Format of the checkpoint."),
-                     bool_field("prefetch", "true", "Read the next block while this one computes."),
-                     compute_field()}};
+                     bool_field("prefetch", "true", "Read the next block while this one computes."), compute_field()}};
 }
 
 StageInfo validate() {
@@ -88,8 +118,7 @@ StageInfo validate() {
           .inputs = {"analyze", "calibrate", "quantize"},
           .fields = {datasets_field("Evaluation texts, one or more per language."),
                      int_field("samples", "0", 0, 1'000'000, "Sequences per dataset; 0 takes the whole text."),
-                     int_field("sequenceLength", "512", 8, 1'048'576, "Tokens of each sequence."),
-                     compute_field()}};
+                     int_field("sequenceLength", "512", 8, 1'048'576, "Tokens of each sequence."), compute_field()}};
 }
 
 }  // namespace

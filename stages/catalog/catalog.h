@@ -1,6 +1,6 @@
-// The table of stages: what each is called, what it needs, and every parameter with type, range, default and a sentence.
-// One source for three readers: the pipeline validator, the JSON Schema generator, and the worker that parses a task.
-// Pure data, no engine: the coordinator links it.
+// The table of stages: what each is called, what it needs, and every parameter with type, range, default and a
+// sentence. One source for three readers: the pipeline validator, the JSON Schema generator, and the worker that parses
+// a task. Pure data, no engine: the coordinator links it.
 #pragma once
 
 #include <optional>
@@ -16,23 +16,24 @@ enum class FieldType { kString, kInt, kNumber, kBool, kPath, kEnum, kStringList,
 struct Field {
   std::string name;  // camelCase, as in YAML
   FieldType type = FieldType::kString;
-  std::string doc;   // one sentence
+  std::string doc;  // one sentence
   bool required = false;
-  std::string default_value;         // JSON text ("4", "\"auto\"", "true", "[]"); "" = none (absent stays absent)
-  std::vector<std::string> choices;  // kEnum; for kInt the allowed values, if not any
-  std::optional<double> minimum, maximum;  // kInt, kNumber: inclusive
-  std::vector<Field> fields;               // kObjectList: of each element
+  std::string default_value = {};         // JSON text ("4", "\"auto\"", "true", "[]"); "" = none (absent stays absent)
+  std::vector<std::string> choices = {};  // kEnum; for kInt the allowed values, if not any
+  std::optional<double> minimum = {}, maximum = {};  // kInt, kNumber: inclusive
+  std::vector<Field> fields = {};                    // kObjectList: of each element
 };
 
 struct StageInfo {
-  std::string name;     // what `uses:` says
-  int version = 1;      // part of the cache key: raise it when results change
+  std::string name;  // what `uses:` says
+  int version = 1;   // part of the cache key: raise it when results change
   std::string doc;
-  std::vector<std::string> inputs;  // stage names whose artifacts it reads; resolved through `needs`, also indirectly
-  std::vector<Field> fields;        // of `with:`
+  std::vector<std::string> inputs =
+      {};                          // stage names whose artifacts it reads; resolved through `needs`, also indirectly
+  std::vector<Field> fields = {};  // of `with:`
 };
 
-std::span<const StageInfo> all_stages();                // in pipeline order
-const StageInfo* find_stage(std::string_view name);     // null if unknown
+std::span<const StageInfo> all_stages();             // in pipeline order
+const StageInfo* find_stage(std::string_view name);  // null if unknown
 
 }  // namespace gridquant::stages
