@@ -19,18 +19,21 @@ struct RetryPolicy {
 };
 
 struct StagePlan {
-  std::string name;  // "quantize"; with a matrix "quantize-<value>-<value>"
-  std::string uses;  // catalog name
-  int version = 1;   // of the catalog entry
+  std::string name;                           // "quantize"; with a matrix "quantize-<value>-<value>"
+  std::string uses;                           // catalog name
+  int version = 1;                            // of the catalog entry
   std::vector<std::string> needs;             // names of StagePlans
   std::map<std::string, std::string> inputs;  // catalog name of the producing stage -> name of the StagePlan
   nlohmann::json with;                        // complete, paths absolute, expressions over params and matrix replaced
-  std::string condition;                      // expression over stages.*; "" = always. Evaluated when all needs are over
+  std::string condition;  // expression over stages.*; "" = always. Evaluated when all needs are over
   std::map<std::string, std::string> matrix;  // this instance's values
   RetryPolicy retry;
-  int64_t timeout_ms = 0;                     // of one attempt; 0 = none
-  int cores = 0;                              // resources.cores; 0 = all
+  int64_t timeout_ms = 0;  // of one attempt; 0 = none
+  int cores = 0;           // resources.cores; 0 = all
   int64_t memory_bytes = 0;
+  int gang_ranks = 1;      // resources.gang.ranks
+  int gang_min_ranks = 1;  // resources.gang.minRanks; gang_ranks if not given
+  int gpus_per_rank = 0;
 };
 
 struct Pipeline {

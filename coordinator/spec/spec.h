@@ -13,7 +13,7 @@
 namespace gridquant::spec {
 
 struct Diagnostic {
-  std::string code;     // "GQ0103"; the table is in spec/codes.h
+  std::string code;  // "GQ0103"; the table is in spec/codes.h
   std::string file;
   int line = 1;         // 1-based
   int column = 1;       // 1-based, in characters
@@ -26,16 +26,24 @@ struct ParseOptions {
   std::string file;                           // for messages; relative paths in the file are relative to its folder
   std::map<std::string, std::string> params;  // -p key=value, as text; relative paths are relative to `working_folder`
   std::string working_folder;
-  bool params_required = true;                // false (gridquant validate): a required param without value is no error
+  bool params_required = true;  // false (gridquant validate): a required param without value is no error
+  bool one_cpu_rank = false;    // true (gridquant run of this build): gangs and GPUs are refused, GQ0210
 };
 
 struct ParseResult {
-  std::optional<Pipeline> pipeline;  // set exactly when there are no diagnostics
+  std::optional<Pipeline> pipeline;     // set exactly when there are no diagnostics
   std::vector<Diagnostic> diagnostics;  // in order of position
 };
 
+// The diagnostic of a file whose content could not be had. `reason` is the operating system's or Env's message.
+Diagnostic unreadable_file(const std::string& file, const std::string& reason);
+
 // Never fails otherwise: any bytes give a ParseResult. Pure: reads no file, no clock, no environment.
 ParseResult parse_pipeline(std::string_view text, const ParseOptions& options);
+
+// `text` of -p arguments ("key=value") as ParseOptions::params. InvalidArgument names the one that has no key or no '='
+// or gives a key twice.
+StatusOr<std::map<std::string, std::string>> parse_param_arguments(const std::vector<std::string>& arguments);
 
 // file:line:col: error[GQnnnn]: message, the source line, a caret, the hint. `text` is the file's content.
 std::string render_text(const std::vector<Diagnostic>& diagnostics, std::string_view text, bool color);
