@@ -1,5 +1,6 @@
 // The "model" of tokenizer.json: type BPE over the byte-level alphabet.
 #include <cstddef>
+#include <deque>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -128,7 +129,7 @@ std::string bytes_of(std::string_view token) {
 }
 
 StatusOr<std::vector<TokenText>> token_texts(const JsonNode& vocab, const Ids& ids,
-                                             const std::vector<AddedToken>& added) {
+                                             const std::vector<AddedToken>& added, const Normalizer& normalizer) {
   int32_t largest = -1;
   for (const auto& [token, id] : ids) largest = std::max(largest, id);
   for (const AddedToken& token : added) largest = std::max(largest, token.id);
@@ -139,15 +140,21 @@ StatusOr<std::vector<TokenText>> token_texts(const JsonNode& vocab, const Ids& i
     text = {bytes_of(token), true, false};
   }
   for (const AddedToken& token : added) {
-    TokenText& text = texts[static_cast<size_t>(token.id)];
-    text = {bytes_of(token.content), true, text.special || token.special};
+    // The library writes a normalized token as its normal form, and knows special ones by their original text.
+    std::deque<std::string> buffers;
+    std::string_view content = token.content;
+    if (token.normalized) {
+      GQ_ASSIGN_OR_RETURN(content, normalizer.apply(content, buffers));
+    }
+    texts[static_cast<size_t>(token.id)] = {bytes_of(content), true, token.special && content == token.content};
   }
   return texts;
 }
 
 }  // namespace
 
-StatusOr<Vocabulary> parse_model(const JsonNode& model, const std::vector<AddedToken>& added) {
+StatusOr<Vocabulary> parse_model(const JsonNode& model, const std::vector<AddedToken>& added,
+                                 const Normalizer& normalizer) {
   if (!model.value().is_object()) return model.malformed("an object");
   GQ_RETURN_IF_ERROR(check_options(model));
   GQ_ASSIGN_OR_RETURN(const JsonNode vocab, model.child("vocab"));
@@ -167,7 +174,7 @@ StatusOr<Vocabulary> parse_model(const JsonNode& model, const std::vector<AddedT
   GQ_RETURN_IF_ERROR(check_added_ids(model, added, ids));
   GQ_ASSIGN_OR_RETURN(const JsonNode merges, model.child("merges"));
   GQ_ASSIGN_OR_RETURN(const std::vector<BpeModel::Pair> pairs, parse_merges(merges, ids));
-  GQ_ASSIGN_OR_RETURN(std::vector<TokenText> texts, token_texts(vocab, ids, added));
+  GQ_ASSIGN_OR_RETURN(std::vector<TokenText> texts, token_texts(vocab, ids, added, normalizer));
   return Vocabulary{BpeModel(options, pairs, std::move(words)), std::move(texts), ids.size()};
 }
 

@@ -20,15 +20,17 @@ Status PostProcessor::add(const JsonNode& node) {
     return absl::OkStatus();
   }
   if (type != "TemplateProcessing") return node.unsupported("post_processor", type);
-  GQ_ASSIGN_OR_RETURN(Template made, parse_template(node));
-  templates_.push_back(std::move(made));
+  // The library would take what the first one made for a pair of texts.
+  if (!template_.empty()) return node.unimplemented("a second TemplateProcessing is not supported");
+  GQ_ASSIGN_OR_RETURN(template_, parse_template(node));
   return absl::OkStatus();
 }
 
-StatusOr<PostProcessor::Template> PostProcessor::parse_template(const JsonNode& node) {
+StatusOr<std::vector<PostProcessor::Piece>> PostProcessor::parse_template(const JsonNode& node) {
   GQ_ASSIGN_OR_RETURN(const std::vector<JsonNode> pieces, node.array_at("single"));
+  if (pieces.empty()) return node.invalid("an empty template");
   GQ_ASSIGN_OR_RETURN(const JsonNode specials, node.child("special_tokens"));
-  Template made;
+  std::vector<Piece> made;
   bool has_text = false;
   for (const JsonNode& piece : pieces) {
     GQ_ASSIGN_OR_RETURN(const JsonNode special, piece.child("SpecialToken"));
@@ -62,19 +64,17 @@ StatusOr<std::vector<int32_t>> PostProcessor::ids_of_special(const JsonNode& spe
 }
 
 std::vector<int32_t> PostProcessor::apply(std::vector<int32_t> ids, bool add_special) const {
-  for (const Template& made : templates_) {
-    std::vector<int32_t> out;
-    out.reserve(ids.size() + made.size());
-    for (const Piece& piece : made) {
-      if (piece.is_text) {
-        out.insert(out.end(), ids.begin(), ids.end());
-      } else if (add_special) {
-        out.insert(out.end(), piece.special.begin(), piece.special.end());
-      }
+  if (template_.empty()) return ids;
+  std::vector<int32_t> out;
+  out.reserve(ids.size() + template_.size());
+  for (const Piece& piece : template_) {
+    if (piece.is_text) {
+      out.insert(out.end(), ids.begin(), ids.end());
+    } else if (add_special) {
+      out.insert(out.end(), piece.special.begin(), piece.special.end());
     }
-    ids = std::move(out);
   }
-  return ids;
+  return out;
 }
 
 }  // namespace gridquant::text

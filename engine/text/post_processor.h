@@ -1,5 +1,5 @@
 // The "post_processor" of tokenizer.json: puts special tokens around the ids of one text. Supported:
-// TemplateProcessing, ByteLevel (moves offsets only, nothing to do here) and a Sequence. Immutable and thread-safe.
+// TemplateProcessing (one), ByteLevel (moves offsets only, nothing to do here) and a Sequence. Immutable, thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -20,12 +20,11 @@ class PostProcessor {
     bool is_text = false;          // the text's ids stand here,
     std::vector<int32_t> special;  // otherwise these
   };
-  using Template = std::vector<Piece>;
   Status add(const JsonNode& node);
-  static StatusOr<Template> parse_template(const JsonNode& node);
+  static StatusOr<std::vector<Piece>> parse_template(const JsonNode& node);
   static StatusOr<std::vector<int32_t>> ids_of_special(const JsonNode& specials, const std::string& name);
 
-  std::vector<Template> templates_;  // each wraps what the one before it made
+  std::vector<Piece> template_;  // empty: nothing is put around the text
 };
 
 }  // namespace gridquant::text

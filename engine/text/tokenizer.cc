@@ -61,7 +61,7 @@ StatusOr<Tokenizer> Tokenizer::parse(std::string_view json_text, const std::stri
   GQ_ASSIGN_OR_RETURN(PostProcessor post_processor, PostProcessor::parse(post_processor_node));
   GQ_ASSIGN_OR_RETURN(const JsonNode added_node, root.child("added_tokens"));
   GQ_ASSIGN_OR_RETURN(const std::vector<AddedToken> added_list, parse_added_tokens(added_node));
-  GQ_ASSIGN_OR_RETURN(Vocabulary vocabulary, parse_model(model_node, added_list));
+  GQ_ASSIGN_OR_RETURN(Vocabulary vocabulary, parse_model(model_node, added_list, normalizer));
   GQ_ASSIGN_OR_RETURN(AddedTokens added, AddedTokens::make(added_list, normalizer));
   return Tokenizer(
       std::make_unique<State>(State{normalizer, std::move(added), std::move(pre_tokenizer), std::move(vocabulary.model),

@@ -30,7 +30,8 @@ struct Vocabulary {
 };
 
 // `added` are looked up in the vocabulary: one that is there must have the same id.
-StatusOr<Vocabulary> parse_model(const JsonNode& model, const std::vector<AddedToken>& added);
+StatusOr<Vocabulary> parse_model(const JsonNode& model, const std::vector<AddedToken>& added,
+                                 const Normalizer& normalizer);
 
 struct Tokenizer::State {
   Normalizer normalizer;

@@ -1,0 +1,58 @@
+// Real tokenizers on the shared test vectors (skipped where ../shared/data is absent).
+#include <sstream>
+#include <vector>
+
+#include "tests/unit/text/testing.h"
+
+namespace gridquant::text {
+namespace {
+
+class SharedVectors : public testing::TestWithParam<const char*> {};
+
+TEST_P(SharedVectors, AreExact) {
+  const std::string json_path = shared_data(std::string("tokenizers/") + GetParam() + "/tokenizer.json");
+  const std::string vectors_path = shared_data(std::string("tokenizers/testvectors/") + GetParam() + ".jsonl");
+  if (json_path.empty() || vectors_path.empty()) GTEST_SKIP() << "no shared test data: set GRIDQUANT_TEST_DATA";
+  const auto json = base::read_file(base::posix_env(), json_path);
+  const auto vectors = base::read_file(base::posix_env(), vectors_path);
+  ASSERT_TRUE(json.ok() && vectors.ok());
+  const auto tokenizer = Tokenizer::parse(*json, json_path);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  std::istringstream lines(*vectors);
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const nlohmann::json expected = nlohmann::json::parse(line);
+    SCOPED_TRACE(line);
+    const std::string text = expected["text"];
+    const auto plain = tokenizer->encode(text, false);
+    ASSERT_TRUE(plain.ok()) << plain.status();
+    EXPECT_EQ(*plain, expected["ids"].get<std::vector<int32_t>>());
+    const auto special = tokenizer->encode(text, true);
+    ASSERT_TRUE(special.ok()) << special.status();
+    EXPECT_EQ(*special, expected["ids_special"].get<std::vector<int32_t>>());
+    EXPECT_EQ(tokenizer->decode(*plain, false), expected["decoded"].get<std::string>());
+  }
+  EXPECT_GE(count, 300);
+}
+
+INSTANTIATE_TEST_SUITE_P(ByteLevel, SharedVectors, testing::Values("qwen3", "llama3_1"),
+                         [](const auto& param) { return std::string(param.param); });
+
+class NotYet : public testing::TestWithParam<std::pair<const char*, const char*>> {};
+
+TEST_P(NotYet, IsRefusedByName) {
+  const std::string path = shared_data(std::string("tokenizers/") + GetParam().first + "/tokenizer.json");
+  if (path.empty()) GTEST_SKIP() << "no shared test data: set GRIDQUANT_TEST_DATA";
+  const auto json = base::read_file(base::posix_env(), path);
+  ASSERT_TRUE(json.ok());
+  const Status status = Tokenizer::parse(*json, path).status();
+  EXPECT_TRUE(absl::IsUnimplemented(status)) << status;
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr(GetParam().second));
+}
+
+INSTANTIATE_TEST_SUITE_P(ByteFallback, NotYet,
+                         testing::Values(std::pair("gemma3", "normalizer \"Replace\" at /normalizer"),
+                                         std::pair("mistral_v1_json", "normalizer \"Prepend\" at /normalizer")));
+
+}  // namespace
+}  // namespace gridquant::text
