@@ -1,0 +1,192 @@
+// The site factor against an fp64 reference; dead columns; the damping ladder; threads.
+#include "engine/quant/factor/triangular.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "engine/quant/solver.h"
+#include "tests/unit/quant/samples.h"
+
+namespace gridquant::quant {
+namespace {
+
+using samples::Array;
+
+// max |U^T U A - I| in fp64, A being the damped Hessian in the factor's order.
+double inverse_error(const SiteFactor& f, const Array& h, double mean) {
+  const auto n = static_cast<int64_t>(f.order.size());
+  const auto u = f.upper.matrix<float>();
+  std::vector<double> ua(static_cast<size_t>(n * n), 0.0);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t k = i; k < n; ++k) {
+      for (int64_t j = 0; j < n; ++j) {
+        const int64_t row = f.order[static_cast<size_t>(k)], col = f.order[static_cast<size_t>(j)];
+        double a = h[static_cast<size_t>(row * n + col)];
+        if (k == j) a = (f.dead[static_cast<size_t>(row)] ? mean : a) + f.damping * mean;
+        ua[static_cast<size_t>(i * n + j)] += u.row(i)[k] * a;
+      }
+    }
+  }
+  double worst = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = 0;
+      for (int64_t k = 0; k <= i; ++k) sum += static_cast<double>(u.row(k)[i]) * ua[static_cast<size_t>(k * n + j)];
+      worst = std::max(worst, std::abs(sum - (i == j ? 1.0 : 0.0)));
+    }
+  }
+  return worst;
+}
+
+SolverOptions damped(double damp_percent, bool act_order = true) {
+  SolverOptions options;
+  options.damp_percent = damp_percent;
+  options.act_order = act_order;
+  return options;
+}
+
+double mean_of(const SiteFactor& f) {
+  double sum = 0, live = 0;
+  for (size_t i = 0; i < f.diagonal.size(); ++i) sum += f.diagonal[i], live += f.dead[i] ? 0 : 1;
+  return sum / live;
+}
+
+StatusOr<SiteFactor> factor(const Array& h, int64_t n, const SolverOptions& options, int threads = 2) {
+  Array copy = h;
+  device::ThreadPool pool(threads);
+  return factor_site(samples::matrix(copy, n), options, pool);
+}
+
+TEST(Factor, InvertsTheDampedHessian) {
+  for (const int64_t n : {1, 2, 31, 128, 129, 300}) {
+    const Array h = samples::hessian(n, 3);
+    for (const double damp : {0.05, 0.01}) {
+      for (const bool act_order : {true, false}) {
+        const auto f = factor(h, n, damped(damp, act_order));
+        ASSERT_TRUE(f.ok()) << f.status();
+        EXPECT_EQ(f->ladder_steps, 0);
+        EXPECT_EQ(f->damping, damp);
+        EXPECT_LT(inverse_error(*f, h, mean_of(*f)), 2e-3) << n << " " << damp;
+        const auto u = f->upper.matrix<float>();
+        for (int64_t i = 0; i < n; ++i) {
+          EXPECT_GT(u.row(i)[i], 0);
+          EXPECT_TRUE(std::all_of(u.row(i), u.row(i) + i, [](float x) { return x == 0; }));
+        }
+      }
+    }
+  }
+}
+
+TEST(Factor, OrderIsDescendingAndStable) {
+  Array h(16, 0.0f);
+  const Array diagonal = {1, 3, 0, 3};
+  for (size_t i = 0; i < 4; ++i) h[i * 5] = diagonal[i];
+  const auto sorted = factor(h, 4, damped(0.05, true));
+  ASSERT_TRUE(sorted.ok());
+  EXPECT_THAT(sorted->order, ::testing::ElementsAre(1, 3, 0, 2));
+  EXPECT_THAT(sorted->diagonal, ::testing::ElementsAreArray(diagonal));
+  EXPECT_THAT(sorted->dead, ::testing::ElementsAre(0, 0, 1, 0));
+  const auto natural = factor(h, 4, damped(0.05, false));
+  ASSERT_TRUE(natural.ok());
+  EXPECT_THAT(natural->order, ::testing::ElementsAre(0, 1, 2, 3));
+}
+
+TEST(Factor, DeadColumnsTouchNothing) {
+  constexpr int64_t kCols = 96;
+  Array x = samples::inputs(400, kCols, 5);
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (i % kCols % 7 == 3) x[i] = 0;
+  }
+  const Array h = samples::gram(x, kCols);
+  const auto f = factor(h, kCols, {});
+  ASSERT_TRUE(f.ok());
+  EXPECT_EQ(f->ladder_steps, 0);
+  EXPECT_LT(inverse_error(*f, h, mean_of(*f)), 2e-3);
+  const auto u = f->upper.matrix<float>();
+  for (int64_t i = 0; i < kCols; ++i) {
+    const int32_t column = f->order[static_cast<size_t>(i)];
+    EXPECT_EQ(f->dead[static_cast<size_t>(column)], column % 7 == 3);
+    if (column % 7 != 3) continue;
+    for (int64_t j = i + 1; j < kCols; ++j) EXPECT_EQ(u.row(i)[j], 0);
+  }
+  const Array nothing(64 * 64, 0.0f);  // all columns dead
+  EXPECT_TRUE(factor(nothing, 64, {}).ok());
+}
+
+TEST(Factor, FewerTokensThanColumns) {
+  constexpr int64_t kCols = 200;
+  const Array h = samples::gram(samples::inputs(20, kCols, 8), kCols);
+  const auto f = factor(h, kCols, damped(0.01));
+  ASSERT_TRUE(f.ok()) << f.status();
+  EXPECT_EQ(f->ladder_steps, 0);
+  // Without damping the same matrix is singular: the ladder finds the first damping that works.
+  const auto climbed = factor(h, kCols, damped(0.0));
+  ASSERT_TRUE(climbed.ok());
+  EXPECT_GE(climbed->ladder_steps, 1);
+  EXPECT_GE(climbed->damping, 0.01);
+}
+
+TEST(Factor, LadderClimbsAsFarAsNeeded) {
+  // Eigenvalues 1 + 0.3 and 1 - 1.3: needs more than 0.3 of the mean diagonal.
+  const Array h = {1, 1.3f, 1.3f, 1};
+  const auto f = factor(h, 2, damped(0.05));
+  ASSERT_TRUE(f.ok());
+  EXPECT_EQ(f->damping, 0.4);
+  EXPECT_EQ(f->ladder_steps, 3);  // 0.05, 0.1, 0.2, then 0.4
+  const Array hopeless = {1, 5, 5, 1};
+  EXPECT_EQ(factor(hopeless, 2, {}).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(Factor, RefusesWhatIsNotFinite) {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -1.0f}) {
+    Array h = samples::hessian(150, 2);
+    h[149 * 150 + 149] = bad;
+    EXPECT_EQ(factor(h, 150, {}).status().code(), absl::StatusCode::kFailedPrecondition);
+  }
+  Array corner = samples::hessian(150, 2);
+  corner[149] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(factor(corner, 150, {}).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(factor(samples::hessian(8, 1), 8, damped(-1)).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(Factor, SameBitsForAnyNumberOfThreads) {
+  constexpr int64_t kCols = 500;
+  const Array h = samples::hessian(kCols, 3);
+  const auto expected = factor(h, kCols, {}, 1);
+  ASSERT_TRUE(expected.ok());
+  for (const int threads : {2, 3, 4}) {
+    const auto f = factor(h, kCols, {}, threads);
+    ASSERT_TRUE(f.ok());
+    EXPECT_TRUE(std::ranges::equal(f->upper.as<float>(), expected->upper.as<float>())) << threads;
+  }
+}
+
+TEST(Triangular, CholeskyReproducesTheMatrix) {
+  for (const int64_t n : {1, 127, 128, 260}) {
+    Array a = samples::hessian(n, 12);
+    for (int64_t i = 0; i < n; ++i) a[static_cast<size_t>(i * n + i)] += 0.5f;
+    Array l = a;
+    device::ThreadPool pool(2);
+    ASSERT_TRUE(cholesky_in_place(samples::matrix(l, n), pool));
+    double worst = 0, most = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t j = 0; j <= i; ++j) {
+        double sum = 0;
+        for (int64_t k = 0; k <= j; ++k) {
+          sum += static_cast<double>(l[static_cast<size_t>(i * n + k)]) * l[static_cast<size_t>(j * n + k)];
+        }
+        worst = std::max(worst, std::abs(sum - a[static_cast<size_t>(i * n + j)]));
+        most = std::max<double>(most, std::abs(a[static_cast<size_t>(i * n + j)]));
+      }
+    }
+    EXPECT_LT(worst, 1e-5 * most) << n;
+  }
+}
+
+}  // namespace
+}  // namespace gridquant::quant
