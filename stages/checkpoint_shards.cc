@@ -1,0 +1,131 @@
+// Shards of the quantized checkpoint, written in the background and read back. Not here: making their content.
+#include "stages/checkpoint_shards.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/formats/gptq.h"
+#include "stages/parallel.h"
+
+namespace gridquant::stages {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kWeightSuffix = ".weight";
+
+std::string module_of(const std::string& name) {
+  return name.substr(0, name.size() - kWeightSuffix.size());
+}
+
+int shard_of(int64_t b) {
+  return static_cast<int>(b) + 1;
+}
+
+}  // namespace
+
+CheckpointShards::CheckpointShards(base::Env& env, const ModelSource& source, const Plan& plan, ShardsOptions options,
+                                   formats::CheckpointWriter writer)
+    : env_(env), source_(source), plan_(plan), options_(std::move(options)), writer_(std::move(writer)) {
+  outer_committed_ = writer_.is_committed(0);
+  // A block counts only if its report is there too: it is written first, so this fails only after a hand's work.
+  while (committed_blocks_ < source_.config.block_count && writer_.is_committed(shard_of(committed_blocks_)) &&
+         env_.exists(report_path(committed_blocks_))) {
+    ++committed_blocks_;
+  }
+}
+
+StatusOr<std::unique_ptr<CheckpointShards>> CheckpointShards::open(base::Env& env, const ModelSource& source,
+                                                                   const Plan& plan, ShardsOptions options) {
+  GQ_RETURN_IF_ERROR(env.make_folders(options.report_folder));
+  formats::CheckpointWriterOptions writer_options;
+  writer_options.folder = options.folder;
+  writer_options.shard_count = static_cast<int>(source.config.block_count) + 1;
+  writer_options.key = options.key;
+  GQ_ASSIGN_OR_RETURN(formats::CheckpointWriter writer, formats::CheckpointWriter::open(env, writer_options));
+  return std::unique_ptr<CheckpointShards>(
+      new CheckpointShards(env, source, plan, std::move(options), std::move(writer)));
+}
+
+uint64_t CheckpointShards::missing_bytes() const {
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < plan_.forecast.shard_bytes.size(); ++i) {
+    if (!writer_.is_committed(static_cast<int>(i))) bytes += plan_.forecast.shard_bytes[i];
+  }
+  return bytes;
+}
+
+std::string CheckpointShards::report_path(int64_t b) const {
+  return base::join_path(options_.report_folder, absl::StrFormat("block-%05d.json", b));
+}
+
+Status CheckpointShards::commit_outer(std::vector<formats::NamedTensor> tensors) {
+  auto shared = std::make_shared<std::vector<formats::NamedTensor>>(std::move(tensors));
+  return background_.start([this, shared] { return guard_memory([&] { return writer_.commit_shard(0, *shared); }); });
+}
+
+Status CheckpointShards::commit_block(QuantizedBlock block) {
+  auto shared = std::make_shared<QuantizedBlock>(std::move(block));
+  return background_.start([this, shared] { return guard_memory([&] { return write_block(*shared); }); });
+}
+
+Status CheckpointShards::write_block(QuantizedBlock& block) {
+  std::vector<formats::NamedTensor> tensors;
+  for (const auto& [name, weight] : block.weights) {
+    GQ_ASSIGN_OR_RETURN(std::vector<formats::NamedTensor> parts, formats::to_gptq(module_of(name), weight));
+    for (formats::NamedTensor& part : parts) tensors.push_back(std::move(part));
+  }
+  for (formats::NamedTensor& kept : block.kept) tensors.push_back(std::move(kept));
+  // First the report, then the shard: a committed shard always has its report.
+  const json report = {{"format", 1}, {"block", block.index}, {"layers", block.layers}, {"fallbacks", block.fallbacks}};
+  GQ_RETURN_IF_ERROR(base::write_file_atomically(env_, report_path(block.index), report.dump(1) + "\n"));
+  return writer_.commit_shard(shard_of(block.index), tensors);
+}
+
+StatusOr<LoadedBlock> CheckpointShards::read_block(int64_t b) const {
+  const auto quantized = [this](const std::string& name) {
+    const PlannedTensor* planned = plan_.find(name);
+    return planned != nullptr && planned->quantize;
+  };
+  LoadFilter filter;
+  filter.weight = [&](const std::string& name) { return !quantized(name); };
+  GQ_ASSIGN_OR_RETURN(LoadedBlock loaded, load_block(source_, b, filter));
+  const std::string file = base::file_name_of(writer_.shard_path(shard_of(b)));
+  GQ_ASSIGN_OR_RETURN(const formats::Checkpoint shard, formats::Checkpoint::open_shards(env_, options_.folder, {file}));
+  for (const model::TensorSpec& spec : source_.block(b)) {
+    if (!quantized(spec.name)) continue;
+    GQ_ASSIGN_OR_RETURN(tensor::Tensor weight,
+                        formats::dequantize_gptq(shard, module_of(spec.name), plan_.options.grid.bits));
+    loaded.weights.emplace(spec.name, std::move(weight));
+  }
+  return loaded;
+}
+
+Status CheckpointShards::read_report(int64_t b, json& summary) const {
+  GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env_, report_path(b)));
+  const json report = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!report.is_object() || !report.contains("layers") || !report.contains("fallbacks")) {
+    return absl::DataLossError(absl::StrCat(report_path(b), ": is not the report of a block"));
+  }
+  for (const json& layer : report["layers"]) summary["layers"].push_back(layer);
+  for (const json& fallback : report["fallbacks"]) summary["fallbacks"].push_back(fallback);
+  return absl::OkStatus();
+}
+
+StatusOr<uint64_t> CheckpointShards::finish() {
+  GQ_RETURN_IF_ERROR(background_.wait());
+  GQ_ASSIGN_OR_RETURN(std::string config_json, base::read_file(env_, base::join_path(source_.folder, "config.json")));
+  formats::GptqSettings settings;
+  settings.grid = plan_.options.grid;
+  settings.act_order = plan_.options.act_order;
+  settings.damp_percent = plan_.options.damp_percent;
+  settings.model_name = base::file_name_of(source_.folder);
+  settings.excluded_modules = plan_.excluded_modules();
+  formats::FinishOptions finish;
+  finish.source_folder = source_.folder;
+  finish.config_json = std::move(config_json);
+  finish.quantization_config = formats::gptq_quantization_config(settings);
+  GQ_RETURN_IF_ERROR(writer_.finish(finish));
+  return writer_.file_bytes();
+}
+
+}  // namespace gridquant::stages

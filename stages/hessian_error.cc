@@ -1,0 +1,64 @@
+// E H E^T over sampled rows, one fp32 product. Not here: what follows from it (block_quantizer).
+#include "stages/hessian_error.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace gridquant::stages {
+namespace {
+
+// Row `r` of q minus the row `w`.
+void row_error(const float* w, const quant::QuantizedWeight& q, int64_t r, float* error) {
+  const int64_t group_columns = q.grid.group_columns(q.cols);
+  for (int64_t g = 0; g < q.groups(); ++g) {
+    const float scale = tensor::to_float(q.scales[static_cast<size_t>(r * q.groups() + g)]);
+    const int zero = q.zeros[static_cast<size_t>(r * q.groups() + g)];
+    const uint8_t* codes = q.codes.data() + r * q.cols;
+    for (int64_t c = g * group_columns; c < std::min(q.cols, (g + 1) * group_columns); ++c) {
+      error[c] = w[c] - scale * static_cast<float>(codes[c] - zero);
+    }
+  }
+}
+
+}  // namespace
+
+StatusOr<HessianError> HessianError::make(tensor::Matrix<const float> hessian) {
+  HessianError error;
+  GQ_ASSIGN_OR_RETURN(error.hessian_, ops::LinearWeight::pack(ops::Compute::kF32, hessian));
+  return error;
+}
+
+std::vector<int64_t> HessianError::sample(int64_t rows) {
+  const int64_t count = std::min(rows, kSampleRows);
+  std::vector<int64_t> sample;
+  for (int64_t i = 0; i < count; ++i) sample.push_back(i * rows / count);
+  return sample;
+}
+
+StatusOr<double> HessianError::of(tensor::Matrix<const float> w, const quant::QuantizedWeight& q,
+                                  const std::vector<int64_t>& sample) const {
+  const int64_t count = static_cast<int64_t>(sample.size());
+  const bool sampled = q.rows == count;
+  ops::OperandBuffer errors(ops::Compute::kF32, count, w.cols);
+  const tensor::Matrix<float> e = errors.view().f32();
+  for (int64_t i = 0; i < count; ++i) row_error(w.row(sample[i]), q, sampled ? i : sample[i], e.row(i));
+  tensor::Tensor product(tensor::DType::kF32, {count, w.cols});
+  const tensor::Matrix<float> p = product.matrix<float>();
+  GQ_RETURN_IF_ERROR(hessian_.multiply(errors.view(), p));
+  double total = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t c = 0; c < w.cols; ++c) total += static_cast<double>(e.row(i)[c]) * p.row(i)[c];
+  }
+  return total;
+}
+
+tensor::Tensor gather_rows(tensor::Matrix<const float> w, const std::vector<int64_t>& sample) {
+  tensor::Tensor rows(tensor::DType::kF32, {static_cast<int64_t>(sample.size()), w.cols});
+  const tensor::Matrix<float> to = rows.matrix<float>();
+  for (size_t i = 0; i < sample.size(); ++i) {
+    std::memcpy(to.row(static_cast<int64_t>(i)), w.row(sample[i]), static_cast<size_t>(w.cols) * sizeof(float));
+  }
+  return rows;
+}
+
+}  // namespace gridquant::stages

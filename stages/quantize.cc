@@ -1,0 +1,248 @@
+// Stage quantize: follows plan.json block by block and writes checkpoint/, a Hugging Face folder. Every block is
+// committed when it is done; a later attempt goes on after the last committed one and leaves the same bytes.
+#include "absl/strings/str_cat.h"
+#include "engine/base/digest.h"
+#include "stages/block_quantizer.h"
+#include "stages/checkpoint_shards.h"
+#include "stages/context.h"
+#include "stages/inputs.h"
+#include "stages/parallel.h"
+#include "stages/phase_times.h"
+#include "stages/prefetch.h"
+#include "stages/site_statistics.h"
+
+namespace gridquant::stages {
+namespace {
+
+using nlohmann::json;
+
+// Everything that the checkpoint's bytes depend on. Raise the number when the arithmetic here changes.
+StatusOr<std::string> checkpoint_key(const StageContext& context, const Plan& plan, const TokenSet& tokens,
+                                     ops::Compute compute) {
+  GQ_ASSIGN_OR_RETURN(const std::string analyzed, input_folder(context, "analyze"));
+  GQ_ASSIGN_OR_RETURN(const std::string model,
+                      base::digest_of_file(context.env, base::join_path(analyzed, "analysis.json")));
+  return base::digest_of(absl::StrCat("quantize 1\n", context.task.key, "\n", model, "\n", plan_fingerprint(plan), "\n",
+                                      tokens.digest, "\n", device::name_of(compute), "\n", context.cpu.kind()));
+}
+
+class Quantization {
+ public:
+  Quantization(StageContext& context, const ModelSource& source, const Plan& plan, const TokenSet& tokens,
+               ops::Compute compute)
+      : context_(context),
+        source_(source),
+        plan_(plan),
+        tokens_(tokens),
+        compute_(compute),
+        prefetch_(context.task.with.at("prefetch").get<bool>()),
+        times_(context.clock) {}
+
+  Status run() {
+    ShardsOptions options;
+    options.folder = context_.path("checkpoint");
+    options.report_folder = context_.path("blocks");
+    GQ_ASSIGN_OR_RETURN(options.key, checkpoint_key(context_, plan_, tokens_, compute_));
+    GQ_ASSIGN_OR_RETURN(shards_, CheckpointShards::open(context_.env, source_, plan_, options));
+    GQ_RETURN_IF_ERROR(check_disk());
+    context_.summary["layers"] = json::array();
+    context_.summary["fallbacks"] = json::array();
+    resumed_ = shards_->committed_blocks();
+    if (resumed_ > 0) {
+      context_.progress.note(absl::StrCat("continuing after ", resumed_, " of ", source_.config.block_count,
+                                          " blocks that are committed"));
+    }
+    const Status status = plan_.solver == "rtn" ? round_blocks() : solve_blocks();
+    // Whatever happened, the shard that is being written is brought to its end: a later attempt starts after it.
+    const Status written = shards_->wait();
+    GQ_RETURN_IF_ERROR(status);
+    GQ_RETURN_IF_ERROR(written);
+    GQ_ASSIGN_OR_RETURN(const uint64_t bytes, shards_->finish());
+    times_.lap("commit");
+    summarize(bytes);
+    return absl::OkStatus();
+  }
+
+ private:
+  Status check_disk() {
+    GQ_ASSIGN_OR_RETURN(const uint64_t available, context_.env.free_bytes(context_.task.artifact));
+    const uint64_t needed = shards_->missing_bytes();
+    if (available >= needed) return absl::OkStatus();
+    return absl::ResourceExhaustedError(absl::StrCat(context_.task.artifact, ": the rest of the checkpoint needs ",
+                                                     needed, " bytes, only ", available, " are free"));
+  }
+
+  Status step(int64_t b, const char* what) {
+    if (context_.cancelled) return absl::CancelledError(absl::StrCat("asked to stop; ", b, " blocks are committed"));
+    context_.progress.progress(b, source_.config.block_count, "block", what);
+    return absl::OkStatus();
+  }
+
+  // Reads what lies outside the blocks, writes it as shard 0 beside the first block's work, and embeds the tokens.
+  Status start(HiddenStates* hidden) {
+    std::vector<formats::NamedTensor> outer;
+    GQ_ASSIGN_OR_RETURN(const std::string embedding, embedding_name(source_));
+    for (const model::TensorSpec& spec : source_.outer()) {
+      if (shards_->outer_committed() && spec.name != embedding) continue;
+      GQ_ASSIGN_OR_RETURN(tensor::Tensor tensor, source_.checkpoint.read(spec.name));
+      outer.push_back({spec.name, std::move(tensor)});
+    }
+    times_.lap("read");
+    for (const formats::NamedTensor& named : outer) {
+      if (named.name != embedding || hidden == nullptr) continue;
+      GQ_RETURN_IF_ERROR(embed_tokens(source_, named.tensor, tokens_, context_.pool, *hidden));
+    }
+    times_.lap("forward");
+    return shards_->outer_committed() ? absl::OkStatus() : shards_->commit_outer(std::move(outer));
+  }
+
+  // Committed blocks: their outputs are the next block's inputs. No Hessian, no solving.
+  Status replay(HiddenStates& hidden) {
+    BlockWalker walker(source_, compute_, tokens_.length, context_.pool);
+    Prefetcher<LoadedBlock> loader(0, resumed_, prefetch_, [this](int64_t b) { return shards_->read_block(b); });
+    for (int64_t b = 0; b < resumed_; ++b) {
+      GQ_RETURN_IF_ERROR(step(b, "rebuilding hidden states"));
+      GQ_ASSIGN_OR_RETURN(LoadedBlock loaded, loader.take());
+      times_.lap("read");
+      GQ_ASSIGN_OR_RETURN(const std::unique_ptr<model::Block> block,
+                          make_complete_block(source_, compute_, std::move(loaded), context_.pool));
+      GQ_RETURN_IF_ERROR(walker.walk_all(*block, hidden, {}));
+      times_.lap("replay");
+    }
+    return absl::OkStatus();
+  }
+
+  StatusOr<LoadedBlock> load(int64_t b) const {
+    LoadFilter filter;
+    filter.raw = [this](const std::string& name) {
+      const PlannedTensor* planned = plan_.find(name);
+      return planned == nullptr || !planned->quantize;
+    };
+    return load_block(source_, b, filter);
+  }
+
+  Status tell(const QuantizedBlock& block) {
+    for (const json& layer : block.layers) context_.summary["layers"].push_back(layer);
+    for (const json& fallback : block.fallbacks) {
+      context_.summary["fallbacks"].push_back(fallback);
+      context_.progress.warning(absl::StrCat(fallback.at("tensor").get<std::string>(), ": rounded to nearest, because ",
+                                             fallback.at("reason").get<std::string>()));
+    }
+    return absl::OkStatus();
+  }
+
+  Status tell_resumed() {
+    for (int64_t b = 0; b < resumed_; ++b) GQ_RETURN_IF_ERROR(shards_->read_report(b, context_.summary));
+    return absl::OkStatus();
+  }
+
+  Status solve_blocks() {
+    GQ_RETURN_IF_ERROR(tell_resumed());
+    const int64_t blocks = source_.config.block_count;
+    if (resumed_ == blocks) return shards_->outer_committed() ? absl::OkStatus() : start(nullptr);
+    HiddenStates hidden(tokens_.count(), tokens_.length, source_.config.hidden_size);
+    GQ_RETURN_IF_ERROR(start(&hidden));
+    GQ_RETURN_IF_ERROR(replay(hidden));
+    BlockQuantizer quantizer(source_, plan_, compute_, context_.pool, times_);
+    Prefetcher<LoadedBlock> loader(resumed_, blocks, prefetch_, [this](int64_t b) { return load(b); });
+    for (int64_t b = resumed_; b < blocks; ++b) {
+      GQ_RETURN_IF_ERROR(step(b, "quantizing"));
+      GQ_ASSIGN_OR_RETURN(LoadedBlock loaded, loader.take());
+      times_.lap("read");
+      GQ_ASSIGN_OR_RETURN(QuantizedBlock block, quantizer.quantize(std::move(loaded), hidden));
+      GQ_RETURN_IF_ERROR(tell(block));
+      GQ_RETURN_IF_ERROR(shards_->commit_block(std::move(block)));
+      times_.lap("commit");
+    }
+    return absl::OkStatus();
+  }
+
+  // Plain rounding needs no forward pass: what it may need of the inputs, calibrate has measured.
+  Status round_blocks() {
+    GQ_RETURN_IF_ERROR(tell_resumed());
+    if (!shards_->outer_committed()) GQ_RETURN_IF_ERROR(start(nullptr));
+    GQ_ASSIGN_OR_RETURN(const std::string calibration, input_folder(context_, "calibrate"));
+    GQ_ASSIGN_OR_RETURN(const StatisticsReader statistics, StatisticsReader::open(context_.env, calibration));
+    const int64_t blocks = source_.config.block_count;
+    Prefetcher<LoadedBlock> loader(resumed_, blocks, prefetch_, [this](int64_t b) { return load(b); });
+    for (int64_t b = resumed_; b < blocks; ++b) {
+      GQ_RETURN_IF_ERROR(step(b, "rounding"));
+      GQ_ASSIGN_OR_RETURN(LoadedBlock loaded, loader.take());
+      times_.lap("read");
+      GQ_ASSIGN_OR_RETURN(QuantizedBlock block, round_block(std::move(loaded), statistics));
+      times_.lap("solve");
+      GQ_RETURN_IF_ERROR(tell(block));
+      GQ_RETURN_IF_ERROR(shards_->commit_block(std::move(block)));
+      times_.lap("commit");
+    }
+    return absl::OkStatus();
+  }
+
+  StatusOr<QuantizedBlock> round_block(LoadedBlock loaded, const StatisticsReader& statistics) {
+    QuantizedBlock block;
+    block.index = loaded.index;
+    block.kept = std::move(loaded.raw);
+    for (const model::SiteSpec& site : source_.architecture->sites(source_.config, loaded.index)) {
+      std::vector<float> diagonal;
+      if (!statistics.empty()) {
+        GQ_ASSIGN_OR_RETURN(diagonal, statistics.diagonal(loaded.index, site.name));
+      }
+      for (const std::string& name : site.weights) {
+        const PlannedTensor* planned = plan_.find(name);
+        if (planned == nullptr || !planned->quantize) continue;
+        const tensor::Matrix<const float> w = std::as_const(loaded.weights.at(name)).matrix<float>();
+        GQ_ASSIGN_OR_RETURN(quant::SolveResult solved, quant::solve_rtn(w, diagonal, plan_.options, context_.pool));
+        const double error = solved.weight_energy > 0 ? solved.weighted_error / solved.weight_energy : 0;
+        block.layers.push_back({{"block", loaded.index}, {"tensor", name}, {"relative_error", error}});
+        block.weights.emplace_back(name, std::move(solved.weight));
+      }
+    }
+    return block;
+  }
+
+  void summarize(uint64_t bytes) {
+    json& summary = context_.summary;
+    summary["checkpoint"] = "checkpoint";
+    summary["bytes"] = bytes;
+    summary["original_bytes"] = plan_.forecast.original_bytes;
+    summary["forecast_bytes"] = plan_.forecast.checkpoint_bytes;
+    summary["blocks"] = source_.config.block_count;
+    summary["resumed_blocks"] = resumed_;
+    summary["quantized_tensors"] = plan_.quantized_count();
+    summary["phases"] = times_.seconds();
+    summary["compute"] = device::name_of(compute_);
+    summary["threads"] = context_.pool.threads();
+    summary["peak_rss_bytes"] = peak_rss_bytes();
+    context_.progress.progress(source_.config.block_count, source_.config.block_count, "block", "done");
+  }
+
+  StageContext& context_;
+  const ModelSource& source_;
+  const Plan& plan_;
+  const TokenSet& tokens_;
+  ops::Compute compute_;
+  bool prefetch_;
+  PhaseTimes times_;
+  std::unique_ptr<CheckpointShards> shards_;
+  int64_t resumed_ = 0;
+};
+
+}  // namespace
+
+Status run_quantize(StageContext& context) {
+  GQ_ASSIGN_OR_RETURN(const ops::Compute compute,
+                      device::resolve_compute(context.task.with.at("compute").get<std::string>(), context.cpu));
+  GQ_ASSIGN_OR_RETURN(const ModelSource source, open_analyzed_model(context));
+  GQ_ASSIGN_OR_RETURN(const std::string plan_folder, input_folder(context, "plan"));
+  GQ_ASSIGN_OR_RETURN(const Plan plan, read_plan(context.env, plan_folder));
+  if (plan.model != source.folder) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("plan was made for ", plan.model, ", analyze looked at ", source.folder));
+  }
+  GQ_ASSIGN_OR_RETURN(const std::string calibration, input_folder(context, "calibrate"));
+  GQ_ASSIGN_OR_RETURN(const TokenSet tokens, read_tokens(context.env, calibration));
+  Quantization quantization(context, source, plan, tokens, compute);
+  return quantization.run();
+}
+
+}  // namespace gridquant::stages

@@ -1,0 +1,87 @@
+// Runs one stage by its name and commits what it left: the files first, artifact.json last.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/base/digest.h"
+#include "stages/context.h"
+#include "stages/parallel.h"
+#include "stages/parameters.h"
+
+namespace gridquant::stages {
+namespace {
+
+using StageFn = Status (*)(StageContext&);
+
+StageFn body_of(const std::string& uses) {
+  if (uses == "analyze") return run_analyze;
+  if (uses == "calibrate") return run_calibrate;
+  if (uses == "plan") return run_plan;
+  if (uses == "quantize") return run_quantize;
+  if (uses == "validate") return run_validate;
+  return nullptr;
+}
+
+Status unknown_stage(const std::string& uses) {
+  std::vector<std::string> known;
+  for (const StageInfo& stage : all_stages()) known.push_back(stage.name);
+  return absl::UnimplementedError(
+      absl::StrCat("no stage is called \"", uses, "\"; known are ", absl::StrJoin(known, ", ")));
+}
+
+// Not part of an artifact: its manifest, the attempt's lock, bookkeeping of writers (hidden), unfinished files.
+bool belongs(const std::string& name) {
+  return name != kArtifactManifest && name != "lock" && name.front() != '.' && !name.ends_with(".tmp");
+}
+
+Status list_files(base::Env& env, const std::string& root, const std::string& prefix, std::vector<std::string>& out) {
+  GQ_ASSIGN_OR_RETURN(const std::vector<std::string> names, env.list(base::join_path(root, prefix)));
+  for (const std::string& name : names) {
+    if (name.empty() || !belongs(name)) continue;
+    const std::string path = prefix.empty() ? name : absl::StrCat(prefix, "/", name);
+    if (env.is_folder(base::join_path(root, path))) {
+      GQ_RETURN_IF_ERROR(list_files(env, root, path, out));
+    } else {
+      out.push_back(path);
+    }
+  }
+  return absl::OkStatus();
+}
+
+Status commit(StageContext& context) {
+  Artifact artifact;
+  artifact.uses = context.task.uses;
+  artifact.key = context.task.key;
+  artifact.summary = context.summary;
+  std::vector<std::string> paths;
+  GQ_RETURN_IF_ERROR(list_files(context.env, context.task.artifact, "", paths));
+  std::sort(paths.begin(), paths.end());
+  artifact.files.resize(paths.size());
+  GQ_RETURN_IF_ERROR(parallel(context.pool, static_cast<int64_t>(paths.size()), [&](int64_t i, int) -> Status {
+    const std::string full = base::join_path(context.task.artifact, paths[i]);
+    ArtifactFile& file = artifact.files[i];
+    file.path = paths[i];
+    GQ_ASSIGN_OR_RETURN(file.bytes, context.env.file_size(full));
+    GQ_ASSIGN_OR_RETURN(file.sha256, base::digest_of_file(context.env, full));
+    return absl::OkStatus();
+  }));
+  return commit_artifact(context.env, context.task.artifact, artifact);
+}
+
+}  // namespace
+
+Status run_stage(StageContext& context) {
+  const StageInfo* info = find_stage(context.task.uses);
+  const StageFn body = body_of(context.task.uses);
+  if (info == nullptr || body == nullptr) return unknown_stage(context.task.uses);
+  Task task = context.task;
+  GQ_ASSIGN_OR_RETURN(task.with, complete_parameters(*info, context.task.with));
+  GQ_RETURN_IF_ERROR(context.env.make_folders(task.artifact));
+  StageContext inner{task, context.env, context.clock, context.pool, context.cpu, context.progress, context.cancelled};
+  const Status status = guard_memory([&] { return body(inner); });
+  context.summary = inner.summary;
+  GQ_RETURN_IF_ERROR(status);
+  return guard_memory([&] { return commit(inner); });
+}
+
+}  // namespace gridquant::stages

@@ -1,0 +1,96 @@
+// Stage validate: the original and the quantized model side by side on text that was not used for calibration.
+// Leaves validation.json. Perplexity, KL to the original, top-1 agreement, per language; no logits file.
+#include "absl/strings/str_cat.h"
+#include "stages/context.h"
+#include "stages/disjoint.h"
+#include "stages/inputs.h"
+#include "stages/model_pair.h"
+#include "stages/prefetch.h"
+
+namespace gridquant::stages {
+namespace {
+
+using nlohmann::json;
+
+// Evaluation text is taken in order: no seed, and every token at most once.
+StatusOr<TokenSet> tokenize(StageContext& context, const ModelSource& source) {
+  const json& with = context.task.with;
+  const int64_t datasets = static_cast<int64_t>(with.at("datasets").size());
+  TokenRequest request;
+  request.model_folder = source.folder;
+  request.vocab_size = source.config.vocab_size;
+  request.datasets = parse_datasets(with.at("datasets"), with.at("samples").get<int64_t>() * datasets);
+  request.length = with.at("sequenceLength").get<int64_t>();
+  context.progress.note("tokenizing");
+  return make_tokens(context.env, request);
+}
+
+json language_result(const eval::Divergence& d, int64_t sequences) {
+  const double before = d.perplexity_original();
+  const double after = d.perplexity_quantized();
+  return {{"sequences", sequences},
+          {"tokens", d.tokens},
+          {"perplexity_original", before},
+          {"perplexity_quantized", after},
+          {"perplexity_increase", before > 0 ? after / before - 1 : 0.0},
+          {"kl_mean", d.kl_mean()},
+          {"kl_max", d.kl_max},
+          {"top1_agreement", d.top1_agreement()}};
+}
+
+StatusOr<json> walk_blocks(StageContext& context, const ModelSource& original, const QuantizedSource& quantized,
+                           const TokenSet& tokens, ModelPair& pair) {
+  const int64_t blocks = original.config.block_count;
+  json errors = json::array();
+  Prefetcher<LoadedPair> loader(0, blocks, true, [&](int64_t b) { return load_pair(original, quantized, b); });
+  for (int64_t b = 0; b < blocks; ++b) {
+    if (context.cancelled) return absl::CancelledError("asked to stop");
+    context.progress.progress(b, blocks + 1, "block", "comparing");
+    GQ_ASSIGN_OR_RETURN(LoadedPair loaded, loader.take());
+    GQ_ASSIGN_OR_RETURN(const std::vector<HiddenError> by_language, pair.walk(std::move(loaded)));
+    json relative = json::object();
+    for (size_t l = 0; l < by_language.size(); ++l) relative[tokens.languages[l]] = by_language[l].relative();
+    errors.push_back({{"block", b}, {"relative_error", std::move(relative)}});
+  }
+  context.progress.progress(blocks, blocks + 1, "block", "comparing predictions");
+  return errors;
+}
+
+}  // namespace
+
+Status run_validate(StageContext& context) {
+  GQ_ASSIGN_OR_RETURN(const ops::Compute compute,
+                      device::resolve_compute(context.task.with.at("compute").get<std::string>(), context.cpu));
+  GQ_ASSIGN_OR_RETURN(const ModelSource original, open_analyzed_model(context));
+  GQ_ASSIGN_OR_RETURN(const std::string result, input_folder(context, "quantize"));
+  GQ_ASSIGN_OR_RETURN(const QuantizedSource quantized,
+                      open_quantized(context.env, base::join_path(result, "checkpoint")));
+  if (quantized.source.config.block_count != original.config.block_count ||
+      quantized.source.config.vocab_size != original.config.vocab_size) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(quantized.source.folder, ": is not a quantized form of ", original.folder));
+  }
+  GQ_ASSIGN_OR_RETURN(const std::string calibration_folder, input_folder(context, "calibrate"));
+  GQ_ASSIGN_OR_RETURN(const TokenSet calibration, read_tokens(context.env, calibration_folder));
+  GQ_ASSIGN_OR_RETURN(const TokenSet tokens, tokenize(context, original));
+  GQ_RETURN_IF_ERROR(check_disjoint(calibration, tokens));
+  ModelPair pair(original, quantized, tokens, compute, context.pool);
+  GQ_RETURN_IF_ERROR(pair.embed());
+  GQ_ASSIGN_OR_RETURN(json blocks, walk_blocks(context, original, quantized, tokens, pair));
+  GQ_ASSIGN_OR_RETURN(const std::vector<eval::Divergence> divergence, pair.predict());
+  json languages = json::object();
+  for (size_t l = 0; l < divergence.size(); ++l) {
+    languages[tokens.languages[l]] = language_result(divergence[l], tokens.count_of(static_cast<int>(l)));
+  }
+  context.progress.progress(original.config.block_count + 1, original.config.block_count + 1, "block", "done");
+  context.summary = {{"compute", device::name_of(compute)}, {"tokens_digest", tokens.digest},
+                     {"sequence_length", tokens.length},    {"languages", std::move(languages)},
+                     {"blocks", std::move(blocks)},         {"peak_rss_bytes", peak_rss_bytes()}};
+  json file = context.summary;
+  file.erase("peak_rss_bytes");
+  file["format"] = 1;
+  file["texts"] = tokens.texts;
+  return base::write_file_atomically(context.env, context.path("validation.json"), file.dump(1) + "\n");
+}
+
+}  // namespace gridquant::stages
