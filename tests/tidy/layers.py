@@ -44,7 +44,7 @@ LIBRARIES = (
     (r"^spdlog/", ("engine/base/log.cc",)),
     (r"^CLI/", ("cli",)),
     (r"^openssl/", ("engine/base",)),
-    (r"^hwy/", ("engine",)),
+    (r"^hwy/", ("engine", "tests/unit")),
     (r"^omp\.h", ("engine/device", "engine/ops", "engine/quant")),
     (r"^(grpc|grpcpp|google/protobuf)/", ("coordinator/rpc", "node/rpc")),
     (r"^mpi\.h", ("engine/comm/mpi_comm.cc",)),
