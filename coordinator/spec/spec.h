@@ -23,9 +23,9 @@ struct Diagnostic {
 };
 
 struct ParseOptions {
-  std::string file;                           // for messages; relative paths in the file are relative to its folder
-  std::map<std::string, std::string> params;  // -p key=value, as text; relative paths are relative to `working_folder`
-  std::string working_folder;
+  std::string file = {};  // for messages; relative paths in the file are relative to its folder
+  std::map<std::string, std::string> params = {};  // -p key=value, as text
+  std::string working_folder = {};                 // what relative paths in `params` and `file` are relative to
   bool params_required = true;  // false (gridquant validate): a required param without value is no error
   bool one_cpu_rank = false;    // true (gridquant run of this build): gangs and GPUs are refused, GQ0210
 };
