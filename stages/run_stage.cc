@@ -11,6 +11,8 @@
 namespace gridquant::stages {
 namespace {
 
+constexpr const char* kLockFile = "lock";  // held by the worker while it runs
+
 using StageFn = Status (*)(StageContext&);
 
 StageFn body_of(const std::string& uses) {
@@ -31,7 +33,7 @@ Status unknown_stage(const std::string& uses) {
 
 // Not part of an artifact: its manifest, the attempt's lock, bookkeeping of writers (hidden), unfinished files.
 bool belongs(const std::string& name) {
-  return name != kArtifactManifest && name != "lock" && name.front() != '.' && !name.ends_with(".tmp");
+  return name != kArtifactManifest && name != kLockFile && name.front() != '.' && !name.ends_with(".tmp");
 }
 
 Status list_files(base::Env& env, const std::string& root, const std::string& prefix, std::vector<std::string>& out) {
@@ -68,6 +70,27 @@ Status commit(StageContext& context) {
   return commit_artifact(context.env, context.task.artifact, artifact);
 }
 
+// What an earlier attempt committed under the same key, if it is whole. Anything else is cleared away: a manifest
+// that does not describe its files must not survive, nor may files that it vouched for.
+StatusOr<bool> reuse(StageContext& context) {
+  const Task& task = context.task;
+  if (task.key.empty() || !context.env.exists(base::join_path(task.artifact, kArtifactManifest))) return false;
+  const StatusOr<Artifact> artifact = read_artifact(context.env, task.artifact);
+  if (artifact.ok() && artifact->key == task.key && artifact->uses == task.uses &&
+      verify_artifact(context.env, task.artifact, *artifact, /*digests=*/true).ok()) {
+    context.summary = artifact->summary;
+    context.progress.note("committed by an earlier attempt; nothing to do");
+    return true;
+  }
+  context.progress.warning(absl::StrCat(task.artifact, ": is damaged or of another task; made again"));
+  GQ_ASSIGN_OR_RETURN(const std::vector<std::string> names, context.env.list(task.artifact));
+  for (const std::string& name : names) {
+    if (name == kLockFile) continue;
+    GQ_RETURN_IF_ERROR(context.env.remove_tree(base::join_path(task.artifact, name)));
+  }
+  return false;
+}
+
 }  // namespace
 
 Status run_stage(StageContext& context) {
@@ -77,6 +100,8 @@ Status run_stage(StageContext& context) {
   Task task = context.task;
   GQ_ASSIGN_OR_RETURN(task.with, complete_parameters(*info, context.task.with));
   GQ_RETURN_IF_ERROR(context.env.make_folders(task.artifact));
+  GQ_ASSIGN_OR_RETURN(const bool done, reuse(context));
+  if (done) return absl::OkStatus();
   StageContext inner{task, context.env, context.clock, context.pool, context.cpu, context.progress, context.cancelled};
   const Status status = guard_memory([&] { return body(inner); });
   context.summary = inner.summary;
