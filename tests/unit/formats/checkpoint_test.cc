@@ -122,8 +122,8 @@ TEST_F(CheckpointTest, ReadsFloatsAsF32) {
 }
 
 TEST_F(CheckpointTest, NamesTheFirstBadElementWhereverItIs) {
-  const int64_t columns = 100;
-  const int64_t count = 70'000;  // more than one chunk of the reader, and a tail
+  const int64_t columns = 7;
+  const int64_t count = 70'007;  // more than one chunk of the reader, and a tail
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
     for (const int64_t bad : {int64_t{0}, int64_t{15}, int64_t{16}, int64_t{65'535}, int64_t{65'536}, count - 1}) {
       for (const float value : {std::nanf(""), std::numeric_limits<float>::infinity(), -INFINITY}) {
