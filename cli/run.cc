@@ -68,7 +68,7 @@ class RunCommand {
     const StatusOr<std::string> text = base::read_file(env_, absolute(invocation_, options_.file));
     if (!text.ok()) return fail(invocation_, options_.format, text.status(), kExitUsage), false;
     const spec::ParseOptions parse{
-        .file = options_.file, .params = *params, .working_folder = invocation_.working_folder};
+        .file = options_.file, .params = *params, .working_folder = invocation_.working_folder, .one_cpu_rank = true};
     spec::ParseResult result = spec::parse_pipeline(*text, parse);
     if (!result.pipeline) {
       if (options_.format == "json") {
