@@ -38,16 +38,20 @@ double HiddenError::relative() const {
   return energy > 0 ? std::sqrt(error / energy) : 0;
 }
 
+// A quantized model's configuration is refused as a model to start from; without the section that says so it is the
+// original's.
 StatusOr<QuantizedSource> open_quantized(base::Env& env, const std::string& folder) {
-  QuantizedSource quantized;
-  GQ_ASSIGN_OR_RETURN(quantized.source, open_model(env, folder));
   const std::string path = base::join_path(folder, "config.json");
   GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env, path));
+  QuantizedSource quantized;
+  nlohmann::json config = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   try {
-    quantized.bits = nlohmann::json::parse(text).at("quantization_config").at("bits").get<int>();
+    quantized.bits = config.at("quantization_config").at("bits").get<int>();
   } catch (const nlohmann::json::exception&) {
     return absl::FailedPreconditionError(absl::StrCat(path, ": has no quantization_config with bits"));
   }
+  config.erase("quantization_config");
+  GQ_ASSIGN_OR_RETURN(quantized.source, open_model_as(env, folder, config.dump()));
   return quantized;
 }
 

@@ -47,9 +47,13 @@ StatusOr<ModelSource> open_model(base::Env& env, const std::string& folder) {
     return absl::NotFoundError(absl::StrCat(folder, ": is not a folder (a Hugging Face model folder is needed)"));
   }
   GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env, config_path));
+  return open_model_as(env, folder, text);
+}
+
+StatusOr<ModelSource> open_model_as(base::Env& env, const std::string& folder, const std::string& config_text) {
   ModelSource source;
   source.folder = folder;
-  GQ_ASSIGN_OR_RETURN(source.config, model::parse_model_config(text, config_path));
+  GQ_ASSIGN_OR_RETURN(source.config, model::parse_model_config(config_text, base::join_path(folder, "config.json")));
   source.architecture = &model::architecture_of(source.config);
   GQ_ASSIGN_OR_RETURN(source.checkpoint, formats::Checkpoint::open(env, folder));
   return source;

@@ -24,6 +24,8 @@ struct ModelSource {
 };
 
 StatusOr<ModelSource> open_model(base::Env& env, const std::string& folder);
+// The same with another text in the place of config.json's.
+StatusOr<ModelSource> open_model_as(base::Env& env, const std::string& folder, const std::string& config_text);
 
 // FailedPrecondition if a tensor of the architecture is absent, has another shape or is not F32, F16 or BF16; lists up
 // to ten.

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -51,6 +52,21 @@ extern "C" void on_stop(int) {
   stop_requested = true;
 }
 
+// As Abseil's constructors spell it: "InvalidArgument".
+std::string code_name(absl::StatusCode code) {
+  std::string name;
+  bool start = true;
+  for (const char c : absl::StatusCodeToString(code)) {
+    if (c == '_') {
+      start = true;
+      continue;
+    }
+    name += start ? c : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    start = false;
+  }
+  return name;
+}
+
 class JsonLines final : public stages::ProgressSink {
  public:
   void progress(int64_t done, int64_t total, std::string_view unit, std::string_view message) override {
@@ -59,9 +75,7 @@ class JsonLines final : public stages::ProgressSink {
   void note(std::string_view message) override { write({{"event", "note"}, {"message", message}}); }
   void warning(std::string_view message) override { write({{"event", "warning"}, {"message", message}}); }
   void error(const Status& status) {
-    write({{"event", "error"},
-           {"code", absl::StatusCodeToString(status.code())},
-           {"message", std::string(status.message())}});
+    write({{"event", "error"}, {"code", code_name(status.code())}, {"message", std::string(status.message())}});
   }
 
  private:

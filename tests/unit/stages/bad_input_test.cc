@@ -104,7 +104,7 @@ TEST(BadInput, GroupSizeThatDoesNotDivide) {
 TEST(BadInput, NotEnoughText) {
   World world;
   expect_error(world.run_until("calibrate", {{"calibrate", {{"samples", 1000}}}}),
-               absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("/text/en.txt"), HasSubstr("32000")));
+               absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("/text/en.txt"), HasSubstr("500 are needed")));
 }
 
 TEST(BadInput, FewerSamplesThanTexts) {

@@ -57,7 +57,7 @@ class World {
   struct Run {
     std::string uses;
     nlohmann::json with = nlohmann::json::object();  // added to what World gives each stage
-    std::string artifact;                            // default /a/<uses>
+    std::string artifact = {};                       // default /a/<uses>
     int threads = 2;
     base::Env* env = nullptr;  // default: World's own
   };
