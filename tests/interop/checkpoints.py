@@ -56,7 +56,7 @@ def dequantize_packed(tensors, prefix, bits):
 
 
 def dequantized_weights(folder):
-    """All tensors of a checkpoint in fp32, quantized ones dequantized and named as in the original. [names quantized]"""
+    """(all tensors in fp32, quantized ones dequantized and named as in the original; the names of the quantized)"""
     config = read_config(folder).get("quantization_config")
     tensors = read_tensors(folder)
     if config is None:

@@ -24,7 +24,8 @@ def windows(args):
     else:
         with open(args.text, encoding="utf-8") as file:
             text = file.read()
-        ids = torch.tensor(Tokenizer.from_file(args.model + "/tokenizer.json").encode(text, add_special_tokens=False).ids)
+        tokenizer = Tokenizer.from_file(args.model + "/tokenizer.json")
+        ids = torch.tensor(tokenizer.encode(text, add_special_tokens=False).ids)
     count = len(ids) // args.length
     if args.sequences:
         count = min(count, args.sequences)

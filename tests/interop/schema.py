@@ -1,5 +1,5 @@
-"""The JSON Schema that we ship, in the hands of an independent validator: every pipeline that we ship is valid, and each
-of a few faults is found. And the shipped file is what `gridquant schema` prints.
+"""The JSON Schema that we ship, in the hands of an independent validator: every pipeline that we ship is valid, and
+each of a few faults is found. And the shipped file is what `gridquant schema` prints.
 
 usage: schema.py GRIDQUANT PIPELINES_FOLDER
 """
