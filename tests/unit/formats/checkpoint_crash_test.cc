@@ -84,9 +84,11 @@ TEST(CheckpointCrash, SurvivesAPowerCutAtEveryOperation) {
   const auto whole = undisturbed();
   int failing = 0;
   for (bool done = false; !done; ++failing) {
-    for (uint32_t seed = 0; seed < 12; ++seed) {
+    for (uint32_t seed = 0; seed < 24; ++seed) {
       PowerCutEnv disk;
       make_source(disk);
+      CheckpointWriterOptions how = options();
+      how.verify_digests = seed % 3 == 0;  // sizes alone must do: only a bad disk makes digests necessary
       if (seed % 2 == 1) {
         ASSERT_TRUE(run(disk, options("before")).ok());
       }
@@ -96,8 +98,6 @@ TEST(CheckpointCrash, SurvivesAPowerCutAtEveryOperation) {
         const auto env = base::make_faulty_env(disk, [&](std::string_view operation, const std::string&) {
           return is_mutation(operation) && count++ >= failing ? absl::UnavailableError("dark") : absl::OkStatus();
         });
-        CheckpointWriterOptions how = options();
-        how.verify_digests = seed % 3 == 0;  // sizes alone must do: only a bad disk makes digests necessary
         const Status status = run(*env, how);
         done = done || (round == 0 && status.ok());
         disk.cut_power(seed * 1000 + static_cast<uint32_t>(failing));
@@ -106,7 +106,7 @@ TEST(CheckpointCrash, SurvivesAPowerCutAtEveryOperation) {
         EXPECT_TRUE(complete || !disk.exists(kIndex)) << "partial, but looks complete after fault " << failing;
         EXPECT_TRUE(!status.ok() || now == whole) << "a finished run lost something to a later power cut";
       }
-      ASSERT_TRUE(run(disk).ok()) << failing;
+      ASSERT_TRUE(run(disk, how).ok()) << failing;
       ASSERT_EQ(difference(snapshot(disk, "out"), whole), "") << "after fault " << failing << ", seed " << seed;
     }
   }

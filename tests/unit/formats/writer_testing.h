@@ -15,10 +15,11 @@ inline constexpr char kIndex[] = "out/model.safetensors.index.json";
 inline constexpr char kConfig[] = R"({"model_type": "llama", "architectures": ["X"], "rms_norm_eps": 1e-05, "a": "é"})";
 inline constexpr char kQuantization[] = R"({"quant_method": "gptq", "bits": 4})";
 
-inline std::vector<NamedTensor> shard(int index) {
+inline std::vector<NamedTensor> shard(int index, const std::string& key = "key") {
   std::vector<NamedTensor> tensors;
   const std::string prefix = "layers." + std::to_string(index);
-  tensors.push_back(named<int32_t>(prefix + ".qweight", tensor::DType::kI32, {4}, {index, 1, 2, 3}));
+  tensors.push_back(
+      named<int32_t>(prefix + ".qweight", tensor::DType::kI32, {4}, {index, 1, 2, static_cast<int32_t>(key.size())}));
   tensors.push_back(named<uint16_t>(prefix + ".norm", tensor::DType::kBF16, {2}, {0x3f80, 0x4000}));
   return tensors;
 }
@@ -46,7 +47,7 @@ inline Status run(base::Env& env, const CheckpointWriterOptions& how = options()
   for (int index = 0; index < how.shard_count; ++index) {
     if (writer.is_committed(index)) continue;
     if (made != nullptr) made->push_back(index);
-    GQ_RETURN_IF_ERROR(writer.commit_shard(index, shard(index)));
+    GQ_RETURN_IF_ERROR(writer.commit_shard(index, shard(index, how.key)));
   }
   return writer.finish(finish_options());
 }
