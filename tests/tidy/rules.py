@@ -53,7 +53,7 @@ BANS = (
     ban(r"(?<!\w)throw\b(?!\s*\(\s*\))", "errors are Status, not exceptions",
         # yaml-cpp's event parser can be stopped in no other way; caught in the same file.
         lambda s: in_any(s, "tests") or s.path == "coordinator/spec/yaml_reader.cc"),
-    ban(r"\busing\s+namespace\b(?!\s+std::(string_view_|chrono_)?literals)", "no using namespace"),
+    ban(r"\busing\s+namespace\b(?!\s+std::\w*literals)", "no using namespace", is_main),
     ban(r"(?:(?<![\w.>:])|(?<=std::))(exit|abort|_exit|quick_exit)\s*\(", "only a main ends the process",
         lambda s: is_main(s) or in_any(s, "tests", "bench", "node/launch")),
     ban(r"(?<!\w)new\s+\w|(?<![\w=] )(?<!=)\bdelete\s+\w", "ownership is a unique_ptr or a value",
@@ -63,7 +63,7 @@ BANS = (
 # In every text file, comments included.
 WORDS = (
     (re.compile(r"\b(TODO|FIXME|XXX|HACK)\b"), "unfinished work is an issue, not a comment"),
-    (re.compile(r"(?<![\w.$})/-])/(work|root|home)/(?!\s)"), "a path of one machine"),
+    (re.compile(r"(?<![\w.$})/-])/(work|root)/(?!\s)"), "a path of one machine"),
 )
 FLAGS = re.compile(r"-march=native|-mtune=native|-ffast-math|-Ofast|-funsafe-math")
 
@@ -93,7 +93,8 @@ def check_bans(sources):
 
 def owned_new(source, line):
     """The way round a private constructor, unique_ptr<T>(new T); and a static that is never destroyed, *new T."""
-    return re.search(r"(unique_ptr|shared_ptr)\b.*\bnew\b|\*new\b|static .*\bnew\b", source.lines[line - 1]) is not None
+    return re.search(r"(unique_ptr|shared_ptr)\b.*\bnew\b|\*new\b|static .*\bnew\b",
+                     " ".join(source.lines[max(0, line - 2):line])) is not None
 
 
 def check_heads(sources):
@@ -102,7 +103,7 @@ def check_heads(sources):
     for source in sources:
         if source.suffix == ".h":
             if not source.text.startswith("//"):
-                yield Finding("head", source.path, 1, "a header begins with a comment: what it is for and what it is not")
+                yield Finding("head", source.path, 1, "a header begins with a comment: what it is for, what it is not")
             if "#pragma once" not in source.text and not source.path.endswith("-inl.h"):
                 yield Finding("head", source.path, 1, "no #pragma once")
         elif source.suffix == ".cc" and source.path[:-3] + ".h" not in paths:

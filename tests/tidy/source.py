@@ -45,7 +45,7 @@ class Source:
     def is_code(self):
         name = os.path.basename(self.path)
         return (self.is_cpp or self.suffix in {".py", ".sh", ".cmake"} or name == "CMakeLists.txt"
-                or self.text.startswith("#!"))
+                or self.text.startswith("#!/"))
 
     @cached_property
     def lines(self):
