@@ -9,7 +9,6 @@
 
 // Not above this line: foreach_target includes this file once per vector width.
 #include "engine/ops/simd-inl.h"
-#include "hwy/contrib/math/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gridquant::ops::HWY_NAMESPACE {
@@ -20,8 +19,12 @@ void silu_mul_rows(const tensor::Matrix<const float>& gate, const tensor::Matrix
   const FloatTag d;
   const FloatVec one = hn::Set(d, 1.0f);
   for (int64_t r = 0; r < gate.rows; ++r) {
-    map2(gate.row(r), up.row(r), gate.cols, out.row(r),
-         [&](FloatVec g, FloatVec u) HWY_ATTR { return hn::Mul(hn::Div(g, hn::Add(one, hn::Exp(d, hn::Neg(g)))), u); });
+    map2(gate.row(r), up.row(r), gate.cols, out.row(r), [&](FloatVec g, FloatVec u) HWY_ATTR {
+      // 1 / (1 + e^-g) without a large exponential: e = e^-|g|, over 1 + e either 1 or e.
+      const FloatVec e = exp_not_positive(hn::Neg(hn::Abs(g)));
+      const FloatVec numerator = hn::IfThenElse(hn::Lt(g, hn::Zero(d)), e, one);
+      return hn::Mul(hn::Mul(g, u), hn::Div(numerator, hn::Add(one, e)));
+    });
   }
 }
 

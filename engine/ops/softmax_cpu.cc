@@ -7,7 +7,6 @@
 
 // Not above this line: foreach_target includes this file once per vector width.
 #include "engine/ops/simd-inl.h"
-#include "hwy/contrib/math/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gridquant::ops::HWY_NAMESPACE {
@@ -30,13 +29,13 @@ HWY_INLINE float exponentials(float* scores, int64_t valid, int64_t keys, float 
   FloatVec sum = hn::Zero(d);
   Out* out = reinterpret_cast<Out*>(scores);
   for (int64_t i = 0; i < whole; i += kStep) {
-    const FloatVec e = hn::Exp(d, hn::MulSub(hn::Load(d, scores + i), factor, shift));
+    const FloatVec e = exp_not_positive(hn::MulSub(hn::Load(d, scores + i), factor, shift));
     sum = hn::Add(sum, e);
     store_as(e, out + i);
   }
   int64_t done = whole;
   if (whole < valid) {
-    const FloatVec e = hn::IfThenElseZero(tail, hn::Exp(d, hn::MulSub(last, factor, shift)));
+    const FloatVec e = hn::IfThenElseZero(tail, exp_not_positive(hn::MulSub(last, factor, shift)));
     sum = hn::Add(sum, e);
     store_as(e, out + whole);
     done += kStep;

@@ -1,0 +1,127 @@
+// Conformance rows of the vectorised ops.
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "engine/ops/add.h"
+#include "engine/ops/head_tiles.h"
+#include "engine/ops/rms_norm.h"
+#include "engine/ops/rope.h"
+#include "engine/ops/silu_mul.h"
+#include "tests/conformance/ops/table.h"
+
+namespace gridquant::ops {
+namespace {
+
+double relative_limit(Compute compute) {
+  return compute == Compute::kBF16 ? kBf16HalfStep * 1.001 : 1e-6;
+}
+
+// dims: rows, cols
+void check_rms_norm(Compute compute, const std::vector<int64_t>& d) {
+  const int64_t rows = d[0], cols = d[1];
+  const float eps = 1e-5f;
+  std::vector<float> x = random_floats(rows * cols, 1, 3.0f);
+  const std::vector<float> weight = random_floats(cols, 2);
+  const OperandBuffer out(compute, rows, cols);
+  ASSERT_TRUE(rms_norm(matrix_of(x, rows, cols), weight, eps, out.view()).ok());
+  for (int64_t r = 0; r < rows; ++r) {
+    double squares = 0;
+    for (int64_t c = 0; c < cols; ++c) squares += std::pow(x[static_cast<size_t>(r * cols + c)], 2.0);
+    const double scale = 1.0 / std::sqrt(squares / static_cast<double>(cols) + static_cast<double>(eps));
+    for (int64_t c = 0; c < cols; ++c) {
+      const double want = x[static_cast<size_t>(r * cols + c)] * scale * weight[static_cast<size_t>(c)];
+      ASSERT_NEAR(value_at(out.view(), r, c), want, relative_limit(compute) * std::fabs(want)) << r << ", " << c;
+    }
+  }
+}
+
+// dims: rows, cols
+void check_silu_mul(Compute compute, const std::vector<int64_t>& d) {
+  const int64_t rows = d[0], cols = d[1];
+  std::vector<float> gate = random_floats(rows * cols, 3, 8.0f);
+  std::vector<float> up = random_floats(rows * cols, 4);
+  if (!gate.empty()) gate[0] = -90.0f;  // exp(90) is near the end of fp32
+  if (gate.size() > 2) gate[1] = 200.0f, gate[2] = -200.0f;
+  const OperandBuffer out(compute, rows, cols);
+  ASSERT_TRUE(silu_mul(matrix_of(gate, rows, cols), matrix_of(up, rows, cols), out.view()).ok());
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) {
+      const double g = gate[static_cast<size_t>(r * cols + c)];
+      const double want = g / (1.0 + std::exp(-g)) * static_cast<double>(up[static_cast<size_t>(r * cols + c)]);
+      ASSERT_NEAR(value_at(out.view(), r, c), want, relative_limit(compute) * std::fabs(want) + 1e-35) << g;
+    }
+  }
+}
+
+// dims: rows of y, cols, rows of x. Exact.
+void check_add(Compute, const std::vector<int64_t>& d) {
+  const int64_t rows = d[0], cols = d[1], x_rows = d[2];
+  std::vector<float> x = random_floats(x_rows * cols, 5);
+  std::vector<float> y = random_floats(rows * cols, 6);
+  const std::vector<float> before = y;
+  ASSERT_TRUE(add(matrix_of(x, x_rows, cols), matrix_of(y, rows, cols)).ok());
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) {
+      const float from = x[static_cast<size_t>((x_rows == 1 ? 0 : r) * cols + c)];
+      ASSERT_EQ(y[static_cast<size_t>(r * cols + c)], before[static_cast<size_t>(r * cols + c)] + from);
+    }
+  }
+}
+
+// dims: tokens, heads, heads per key/value head, head dim, 1 to rotate
+void check_rope(Compute compute, const std::vector<int64_t>& d) {
+  const int64_t tokens = d[0], heads = d[1], group = d[2], dim = d[3];
+  const bool rotated = d[4] == 1;
+  std::vector<float> x = random_floats(tokens * heads * dim, 8);
+  const RopeTable table(10000.0, dim, tokens);
+  const OperandBuffer out(compute, heads * tokens, dim);
+  ASSERT_TRUE(rope(matrix_of(x, tokens, heads * dim), {dim, group}, rotated ? &table : nullptr, out.view()).ok());
+  for (int64_t token = 0; token < tokens; ++token) {
+    for (int64_t head = 0; head < heads; ++head) {
+      const float* from = x.data() + (token * heads + head) * dim;
+      for (int64_t c = 0; c < dim; ++c) {
+        const int64_t pair = c % (dim / 2);
+        const double low = from[pair], high = from[pair + dim / 2];
+        const double angle = static_cast<double>(token) * std::pow(10000.0, -2.0 * static_cast<double>(pair) / dim);
+        const double turned = c < dim / 2 ? low * std::cos(angle) - high * std::sin(angle)
+                                          : high * std::cos(angle) + low * std::sin(angle);
+        const double want = rotated ? turned : from[c];
+        // The table's angles are rounded to fp32, which at position p is worth p * 2^-24 or so.
+        const double angle_error = rotated ? 2e-7 * static_cast<double>(token + 1) : 0;
+        const double limit = std::hypot(low, high) * (1e-6 + angle_error) +
+                             (compute == Compute::kBF16 ? std::fabs(want) * kBf16HalfStep : 0);
+        ASSERT_NEAR(value_at(out.view(), head_row(group, tokens, head, token), c), want, limit)
+            << "token " << token << " head " << head << " element " << c;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<Row> elementwise_rows() {
+  return {
+      {"rms_norm", "no_rows", check_rms_norm, {0, 8}},
+      {"rms_norm", "one", check_rms_norm, {1, 1}},
+      {"rms_norm", "odd", check_rms_norm, {3, 31}},
+      {"rms_norm", "lanes", check_rms_norm, {4, 64}},
+      {"rms_norm", "wide", check_rms_norm, {2, 4099}},
+      {"silu_mul", "no_rows", check_silu_mul, {0, 8}},
+      {"silu_mul", "one", check_silu_mul, {1, 1}},
+      {"silu_mul", "odd", check_silu_mul, {7, 29}},
+      {"silu_mul", "many", check_silu_mul, {50, 1000}},
+      {"add", "no_rows", check_add, {0, 3, 1}},
+      {"add", "one", check_add, {1, 1, 1}},
+      {"add", "bias", check_add, {5, 33, 1}},
+      {"add", "matrix", check_add, {5, 47, 5}},
+      {"rope", "no_tokens", check_rope, {0, 2, 1, 8, 1}},
+      {"rope", "one", check_rope, {1, 1, 1, 2, 1}},
+      {"rope", "odd_half", check_rope, {5, 3, 3, 10, 1}},
+      {"rope", "grouped", check_rope, {130, 6, 2, 64, 1}},
+      {"rope", "values", check_rope, {67, 2, 1, 48, 0}},
+      {"rope", "wide_head", check_rope, {9, 2, 2, 160, 1}},
+  };
+}
+
+}  // namespace gridquant::ops
