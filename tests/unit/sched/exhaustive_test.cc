@@ -1,4 +1,4 @@
-// Small worlds, all orders: every sequence of events of a given length on a graph of three stages. The invariants are
+// Small worlds, all orders: every sequence of up to four events on a graph of three stages. The invariants are
 // World's, after every step; afterwards the faults stop and every run must come to an end.
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@ namespace {
 
 enum class Event { kSucceedA, kIoA, kSucceedB, kFailB, kCorruptC, kTime, kCancel, kNodeLost, kNodeBack, kZombie };
 constexpr int kEvents = 10;
-constexpr int kLength = 4;
+constexpr int kMaxLength = 4;
 
 // a -> b, a -> c (c reads both): with a time-out on b.
 spec::Pipeline diamond() {
@@ -71,22 +71,26 @@ void expect_end(World& world) {
   }
 }
 
+// Performs the `length` events whose digits make up `order`, then lets the run end; says how.
+std::string end_of(int order, int length) {
+  World world;
+  world.thorough = false;  // each shorter order is one of its own, so comparing at the end compares everywhere
+  world.add_node();
+  world.submit(diamond());
+  world.answer_missing();
+  for (int i = 0; i < length; ++i, order /= kEvents) perform(world, static_cast<Event>(order % kEvents));
+  world.check_replay();
+  expect_end(world);
+  return name_of(world.run_state());
+}
+
 TEST(ExhaustiveTest, EveryOrderKeepsTheInvariantsAndEnds) {
-  int orders = 1;
-  for (int i = 0; i < kLength; ++i) orders *= kEvents;
   std::set<std::string> ends;
-  for (int order = 0; order < orders; ++order) {
-    World world;
-    world.add_node();
-    world.submit(diamond());
-    world.answer_missing();
-    int rest = order;
-    for (int i = 0; i < kLength; ++i, rest /= kEvents) perform(world, static_cast<Event>(rest % kEvents));
-    expect_end(world);
-    if (testing::Test::HasFailure()) {
-      GTEST_FAIL() << "order " << order;
+  for (int length = 1, orders = kEvents; length <= kMaxLength; ++length, orders *= kEvents) {
+    for (int order = 0; order < orders; ++order) {
+      ends.insert(end_of(order, length));
+      ASSERT_FALSE(testing::Test::HasFailure()) << "order " << order << " of length " << length;
     }
-    ends.insert(name_of(world.run_state()));
   }
   EXPECT_EQ(ends, (std::set<std::string>{"succeeded", "failed", "cancelled"}));
 }

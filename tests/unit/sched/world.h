@@ -49,9 +49,9 @@ class World {
   explicit World(Limits limits = {}) : scheduler(simple_condition, limits) {}
 
   StepResult step(const Input& input) {
-    const std::string before = scheduler.digest();
+    const std::string before = thorough ? scheduler.digest() : "";
     StepResult result = scheduler.step(input, now);
-    if (result.records.empty()) {
+    if (thorough && result.records.empty()) {
       EXPECT_EQ(scheduler.digest(), before) << "the state changed without a record";
     }
     if (!result.refused.empty()) ++refused;
@@ -59,8 +59,7 @@ class World {
       records.push_back(record);
       EXPECT_TRUE(apply(replayed_, record).ok());
     }
-    // By induction over the steps: replaying every prefix of the records that ends a step gives the same state.
-    EXPECT_EQ(to_json(replayed_), to_json(scheduler.state()));
+    if (thorough) check_replay();
     for (const Action& action : result.actions) {
       if (const auto* start = std::get_if<StartAttempt>(&action)) check_start(*start);
       actions.push_back(action);
@@ -123,6 +122,9 @@ class World {
     return nullptr;
   }
 
+  // By induction over the steps: replaying every prefix of the records that ends a step gives the same state.
+  void check_replay() const { EXPECT_EQ(to_json(replayed_), to_json(scheduler.state())); }
+
  private:
   std::set<size_t> taken_;
   State replayed_;
@@ -166,6 +168,7 @@ class World {
   std::vector<Record> records;
   std::vector<Action> actions;
   int refused = 0;
+  bool thorough = true;  // compares whole states after every step
 };
 
 }  // namespace gridquant::sched
