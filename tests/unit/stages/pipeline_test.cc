@@ -80,7 +80,8 @@ TEST(Pipeline, ThreadsAndPrefetchDoNotShow) {
     const auto one = checkpoint_after(world, {.uses = "quantize", .with = with, .artifact = "/q1", .threads = 1});
     for (const int threads : {2, 4}) {
       const std::string folder = "/q" + std::to_string(threads);
-      expect_equal_files(one, checkpoint_after(world, {"quantize", with, folder, threads, nullptr}));
+      expect_equal_files(
+          one, checkpoint_after(world, {.uses = "quantize", .with = with, .artifact = folder, .threads = threads}));
     }
     const json off = {{"compute", compute}, {"prefetch", false}};
     expect_equal_files(one, checkpoint_after(world, {.uses = "quantize", .with = off, .artifact = "/off"}));

@@ -169,6 +169,7 @@ Status World::run(const Run& run) {
   Task task;
   task.run = "test";
   task.stage = task.uses = run.uses;
+  task.key = run.key;
   task.artifact = run.artifact.empty() ? "/a/" + run.uses : run.artifact;
   const auto datasets = [](const std::string& prefix) {
     return json::array({{{"path", "/text/" + prefix + "en.txt"}, {"language", "en"}},

@@ -60,6 +60,7 @@ class World {
     std::string artifact = {};                       // default /a/<uses>
     int threads = 2;
     base::Env* env = nullptr;  // default: World's own
+    std::string key = {};
   };
   Status run(const Run& run);
   // Stages in order up to and with `last`, with their own parameters by name. Stops at the first error.
