@@ -39,6 +39,7 @@ TEXTS = [
     "<s>hello</s> <s> not <s", "a <mask>  b<mask>c \t<mask>\n", "wordy word-word word word1 word한 word\u0301 word",
     "naïve façade Straße ŒUVRE ǅ ʰ x² \u017f 'ſ K", "emoji 👩\u200d👩\u200d👧\ufe0f 🇰🇷 ok", "\u180e\u3000\u00a0\u2028x\u0085y\ufeff",
     "\U000323af\U0002ebf0 \U00016d40\U0001e5f1 new letters \U0001fae9", "zero\0byte", "'s't're've'm'll'd'x ''", "x" * 70 + "y" * 70 + "xy" * 40,
+    "\u0345\u07fd\u0323 \u0301\u0c3c\u0316 \U00011935\U00011930 \U00011938 e\u0301\u07fd\u0301",
     "if (a<b) { return x[0] && !y; } // #1 @me $5.00 %d", "한국<s>한국</s>국한  <mask>한국",
 ]  # fmt: skip
 

@@ -65,6 +65,14 @@ TEST(Normalizer, EveryCodePointAloneAndBehindALetter) {
   }
 }
 
+TEST(Normalizer, MarksNewerThanTheLibraryStayWhereTheyAre) {
+  std::deque<std::string> buffers;
+  const std::string text = "a\xCD\x85\xDF\xBD\xCD\x85\xCC\xA3";  // U+07FD, class 220, between U+0345, class 240
+  const auto normalized = nfc().apply(text, buffers);
+  ASSERT_TRUE(normalized.ok());
+  EXPECT_EQ(*normalized, "a\xCD\x85\xDF\xBD\xCC\xA3\xCD\x85");  // but U+0323 goes before U+0345
+}
+
 TEST(Normalizer, TextThatStaysIsNotCopied) {
   std::deque<std::string> buffers;
   const std::string text = "plain, \xED\x95\x9C\xEA\xB5\xAD";
