@@ -118,12 +118,12 @@ std::string name_of(const FormatField& field, const YNode* key) {
 void check_scalar(const YNode& node, const FormatField& field, const YNode* key, Sink& sink) {
   if (node.kind != YNode::Kind::kScalar) return report(wrong_type(node, field, key), node.at, sink);
   const json value = read_scalar(node.text, node.quoted);
-  if (value.is_string() && node.text.find("${") != std::string::npos && !has_type(value, field.shape)) {
+  const auto issue = check_value(value, field, name_of(field, key));
+  if (!issue) return;
+  if (value.is_string() && node.text.find("${") != std::string::npos) {
     return report({Code::kNotAvailableHere, "expressions are evaluated only in 'with' and 'if'", "write the value"},
                   node.at, sink);
   }
-  const auto issue = check_value(value, field, name_of(field, key));
-  if (!issue) return;
   Issue shown = *issue;
   if (shown.code == Code::kBadChoice && shown.hint.empty()) shown.hint = sink.suggest(node.text, field.choices);
   report(shown, node.at, sink);
@@ -148,6 +148,10 @@ void check_list(const YNode& node, const FormatField& field, const YNode* key, S
       sink.add(Code::kListedTwice, item->at, "'" + shorten(item->text) + "' is listed twice", "remove one of the two");
     }
   }
+}
+
+bool is_refused(const YNode& key, const FormatField& field) {
+  return std::find(field.refused.begin(), field.refused.end(), key.text) != field.refused.end();
 }
 
 }  // namespace
@@ -273,6 +277,11 @@ void check_shape(const YNode& node, const FormatField& field, const YNode* key, 
     case Shape::kMap:
       if (node.kind != YNode::Kind::kMap) return report(wrong_type(node, field, key), node.at, sink);
       for (const YEntry& entry : node.entries) {
+        if (is_refused(*entry.key, field)) {
+          sink.add(Code::kUnknownKey, entry.key->at, "'" + field.name + "' has no '" + entry.key->text + "'",
+                   field.refused_hint);
+          continue;
+        }
         check_key_name(*entry.key, field, sink);
         check_shape(*entry.value, field.fields[0], entry.key, sink);
       }

@@ -100,8 +100,11 @@ int ConditionReader::instance_named(int index, const std::string& name, const Po
                       "name one instance, such as stages." + draft.instances[0].name);
     return -1;
   }
-  if (candidates[0] == index || !is_above(index, candidates[0])) {
-    if (graph_.nodes[index].uncertain && candidates[0] != index) return candidates[0];
+  if (candidates[0] == index) {
+    context_.sink.add(Code::kNotAvailableHere, at, "a stage's own result is not known before it has run");
+    return -1;
+  }
+  if (!graph_.nodes[index].uncertain && !is_above(index, candidates[0])) {
     context_.sink.add(Code::kNotAvailableHere, at,
                       "'" + name + "' is not among the needs of this stage, so its result may not be known yet",
                       "add '" + name + "' to 'needs'");

@@ -66,6 +66,8 @@ void read_resources(const YNode* resources, StageDraft& draft, const Context& co
   }
   if (!context.options.one_cpu_rank) return;
   const char* hint = "remove it, or submit the pipeline to a cluster";
+  const bool possible = settings.gang_ranks <= kMaxRanks && settings.gpus_per_rank <= kMaxGpusPerRank;
+  if (!possible) return;  // reported already
   if (settings.gang_ranks > 1) {
     context.sink.add(
         Code::kNotOnThisMachine, find(*gang, "ranks")->at,
@@ -153,7 +155,7 @@ std::vector<StageDraft> read_stages(const YNode& spec, const Context& context) {
   std::vector<StageDraft> drafts;
   const YEntry* block = find_entry(spec, "stages");
   if (block == nullptr || block->value->kind != YNode::Kind::kMap) return drafts;
-  if (block->value->entries.empty()) {
+  if (block->value->entries.empty() && !block->value->incomplete) {
     context.sink.add(Code::kEmpty, block->value->at, "'stages' is empty", "add a stage");
   }
   StagePlan defaults;

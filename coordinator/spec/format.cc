@@ -73,7 +73,7 @@ FormatField resources() {
                   .doc = "GPUs of each rank.",
                   .default_value = "0",
                   .minimum = 0,
-                  .maximum = 16},
+                  .maximum = kMaxGpusPerRank},
                  object("gang", "Ranks that start together and fail together.",
                         {{.name = "ranks",
                           .shape = Shape::kInt,
@@ -108,6 +108,10 @@ FormatField param() {
 
 FormatField stage() {
   FormatField matrix_values{.name = "", .shape = Shape::kScalarList, .doc = "Values; the stage runs once for each."};
+  FormatField matrix = map_of("matrix", "Runs the stage once for every combination of values, as <stage>-<value>.",
+                              KeyRule::kIdentifier, std::move(matrix_values));
+  matrix.refused = {"include", "exclude"};
+  matrix.refused_hint = "write stages of their own for single combinations, or skip instances with 'if'";
   return object(
       "", "One stage of the pipeline.",
       {{.name = "uses", .shape = Shape::kString, .doc = "Kind of stage.", .required = true},
@@ -116,8 +120,7 @@ FormatField stage() {
        {.name = "if",
         .shape = Shape::kCondition,
         .doc = "Runs only if this holds, evaluated when all needs are over: ${stages.plan.state == 'succeeded'}."},
-       map_of("matrix", "Runs the stage once for every combination of values, as <stage>-<value>.",
-              KeyRule::kIdentifier, std::move(matrix_values)),
+       std::move(matrix),
        retry(),
        timeout(),
        resources()});

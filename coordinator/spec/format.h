@@ -44,8 +44,12 @@ struct FormatField {
   std::optional<double> minimum = {}, maximum = {};  // kInt, kNumber; kDuration in ms, kSize in bytes
   std::vector<FormatField> fields = {};
   KeyRule keys = KeyRule::kAny;
+  std::vector<std::string> refused = {};  // kMap: keys that other tools have and this format has not
+  std::string refused_hint = {};
 };
 
+inline constexpr int kMaxRanks = 4096;  // of a gang
+inline constexpr int kMaxGpusPerRank = 16;
 inline constexpr char kApiVersion[] = "gridquant/v1";
 inline constexpr char kKind[] = "Pipeline";
 

@@ -16,6 +16,7 @@ constexpr size_t kMaxCandidates = 2 * kMaxInstances;  // more are as ambiguous a
 struct Nearest {
   int distance = kFar;
   std::shared_ptr<const std::vector<int>> producers;  // sorted; shared along chains
+  bool reported = false;                              // missing or ambiguous for a stage above: the same mistake
 };
 
 class InputFinder {
@@ -37,7 +38,9 @@ class InputFinder {
     }
     for (size_t kind = 0; kind < kinds_; ++kind) narrow(node, at(index, kind));
     if (draft.info == nullptr) return;
-    for (const std::string& input : draft.info->inputs) take(index, input);
+    std::vector<std::string> missing;
+    for (const std::string& input : draft.info->inputs) take(index, input, missing);
+    if (!missing.empty()) report_missing(draft, missing);
   }
 
  private:
@@ -47,18 +50,20 @@ class InputFinder {
 
   Nearest seen_through(int need, size_t kind) {
     const StageDraft& draft = drafts_[graph_.nodes[need].draft];
-    if (draft.info == &kind_info(kind)) return {1, std::make_shared<const std::vector<int>>(1, need)};
+    if (draft.info == &kind_info(kind)) return {1, std::make_shared<const std::vector<int>>(1, need), false};
     Nearest above = at(need, kind);
     if (above.distance != kFar) ++above.distance;
     return above;
   }
 
   static void merge(Nearest& into, const Nearest& other) {
-    if (other.distance == kFar || other.distance > into.distance) return;
+    if (other.distance > into.distance) return;
     if (other.distance < into.distance) {
       into = other;
       return;
     }
+    into.reported = into.reported || other.reported;
+    if (other.distance == kFar) return;
     if (into.producers == other.producers || into.producers->size() >= kMaxCandidates) return;
     auto both = std::make_shared<std::vector<int>>();
     std::set_union(into.producers->begin(), into.producers->end(), other.producers->begin(), other.producers->end(),
@@ -82,36 +87,56 @@ class InputFinder {
     if (!matching->empty()) nearest.producers = std::move(matching);
   }
 
-  void take(int index, const std::string& input) {
+  // One input of one instance; what is missing is reported for all inputs together.
+  void take(int index, const std::string& input, std::vector<std::string>& missing) {
     GraphNode& node = graph_.nodes[index];
-    const StageDraft& draft = drafts_[node.draft];
     const stages::StageInfo* info = stages::find_stage(input);
     if (info == nullptr) return;
-    const Nearest& nearest = at(index, static_cast<size_t>(info - stages::all_stages().data()));
-    const YEntry* needs = find_entry(*draft.node, "needs");
-    const Position& where = needs == nullptr ? draft.key->at : needs->key->at;
-    if (nearest.distance == kFar) {
-      if (node.uncertain) return;
-      context_.sink.add(Code::kMissingInput, where,
-                        "stage '" + draft.key->text + "' reads the result of " + article(input) + input +
-                            " stage, but none is among its needs",
-                        suggest_producer(input));
-      return;
-    }
-    if (nearest.producers->size() == 1) {
+    Nearest& nearest = at(index, static_cast<size_t>(info - stages::all_stages().data()));
+    const bool found = nearest.distance != kFar;
+    if (found && nearest.producers->size() == 1) {
       node.inputs[input] = nearest.producers->front();
       return;
     }
-    if (node.uncertain) return;
-    context_.sink.add(Code::kAmbiguousInput, where,
-                      "stage '" + draft.key->text + "' could read the " + input + " result of '" +
-                          name((*nearest.producers)[0]) + "' or '" + name((*nearest.producers)[1]) + "'" +
-                          (nearest.producers->size() > 2 ? " or others" : ""),
-                      "name one instance in 'needs', or give '" + draft.key->text + "' a matrix with the same keys");
+    if (node.uncertain || nearest.reported) return;
+    nearest.reported = true;
+    if (found) {
+      report_ambiguous(drafts_[node.draft], input, *nearest.producers);
+    } else {
+      missing.push_back(input);
+    }
   }
 
-  static std::string article(const std::string& word) {
-    return std::string_view("aeiou").find(word[0]) != std::string_view::npos ? "an " : "a ";
+  // The needs are where the mistake is; without any, the stage.
+  static const Position& place(const StageDraft& draft) {
+    const YEntry* needs = find_entry(*draft.node, "needs");
+    return needs == nullptr ? draft.key->at : needs->key->at;
+  }
+
+  void report_ambiguous(const StageDraft& draft, const std::string& input, const std::vector<int>& producers) {
+    const GraphNode& first = graph_.nodes[producers[0]];
+    const std::string more = producers.size() > 2 ? " or others" : "";
+    std::string hint = "need only one of them";
+    if (drafts_[first.draft].has_matrix) hint += ", or give '" + draft.key->text + "' a matrix with the same keys";
+    context_.sink.add(Code::kAmbiguousInput, place(draft),
+                      "stage '" + draft.key->text + "' could read the " + input + " result of '" + name(producers[0]) +
+                          "' or '" + name(producers[1]) + "'" + more,
+                      std::move(hint));
+  }
+
+  void report_missing(const StageDraft& draft, const std::vector<std::string>& missing) {
+    std::string kinds;
+    std::string hint;
+    for (size_t i = 0; i < missing.size(); ++i) {
+      const bool vowel = std::string_view("aeiou").find(missing[i][0]) != std::string_view::npos;
+      const std::string separator = i == 0 ? "" : i + 1 == missing.size() ? " and " : ", ";
+      kinds += separator + (vowel ? "an " : "a ") + missing[i];
+      hint += (i == 0 ? "" : "; ") + suggest_producer(missing[i]);
+    }
+    context_.sink.add(
+        Code::kMissingInput, place(draft),
+        "stage '" + draft.key->text + "' reads the result of " + kinds + " stage, but none is among its needs",
+        std::move(hint));
   }
 
   const std::string& name(int index) const {

@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <map>
+#include <set>
 
 #include "coordinator/spec/draft.h"
 #include "coordinator/spec/scalars.h"
@@ -21,14 +21,12 @@ std::vector<Axis> read_axes(const YEntry& matrix, const Context& context) {
     context.sink.add(Code::kEmpty, matrix.value->at, "'matrix' is empty", "add a key with a list, or remove 'matrix'");
   }
   for (const YEntry& entry : matrix.value->entries) {
-    if (entry.key->text == "include" || entry.key->text == "exclude") {
-      context.sink.add(Code::kUnknownKey, entry.key->at, "a matrix has no '" + entry.key->text + "'",
-                       "write stages of their own for single combinations, or skip instances with 'if'");
-      continue;
-    }
+    if (entry.key->text == "include" || entry.key->text == "exclude") continue;  // check_shape has refused them
     Axis axis{.name = entry.key->text, .nodes = {}};
+    std::set<std::string> seen;
     for (const YNode* item : entry.value->items) {
       if (item->kind != YNode::Kind::kScalar) continue;
+      if (!seen.insert(read_scalar(item->text, item->quoted).dump()).second) continue;  // reported by check_shape
       if (slug(read_scalar(item->text, item->quoted)).empty()) {
         context.sink.add(Code::kMatrixNames, item->at, "this value has no letter or digit to name a stage with");
         continue;

@@ -23,7 +23,8 @@ Json schema_of(const FormatField& field, bool expressions);
 
 Json choices(const FormatField& field) {
   Json values = Json::array();
-  for (const std::string& choice : field.choices) values.push_back(Json(read_scalar(choice, field.shape == Shape::kString)));
+  for (const std::string& choice : field.choices)
+    values.push_back(Json(read_scalar(choice, field.shape == Shape::kString)));
   return values;
 }
 
@@ -65,6 +66,7 @@ Json map_schema(const FormatField& field) {
   if (field.keys != KeyRule::kAny) {
     schema["propertyNames"] = {{"pattern", field.keys == KeyRule::kDnsLabel ? kDnsLabel : kIdentifier}};
   }
+  for (const std::string& key : field.refused) schema["properties"][key] = false;
   schema["additionalProperties"] = schema_of(field.fields[0], false);
   return schema;
 }

@@ -62,7 +62,9 @@ std::string Sink::suggest(std::string_view name, const std::vector<std::string>&
   const std::string* best = nullptr;
   for (const std::string& candidate : candidates) {
     if (candidate.size() > kMaxSuggestionLength || ++comparisons_ > kMaxComparisons) continue;
-    const int distance = edit_distance(wanted, lower_case(candidate), limit);
+    int distance = edit_distance(wanted, lower_case(candidate), limit);
+    // "diag" for "diagonal" is no typing error but as clear.
+    if (wanted.size() >= 3 && lower_case(candidate).starts_with(wanted)) distance = std::min(distance, limit);
     // A short word changed in all its letters is another word.
     if (distance >= best_distance || distance >= static_cast<int>(candidate.size())) continue;
     best_distance = distance;

@@ -155,6 +155,7 @@ class TreeBuilder : public YAML::EventHandler {
     if (key->kind != YNode::Kind::kScalar) {
       sink_.add(Code::kUnsupportedYaml, key->at, "a key must be text, not " + describe(*key));
       parent.skip_value = true;
+      parent.node->incomplete = true;
       return;
     }
     const auto [first, fresh] = parent.keys.try_emplace(key->text, key);

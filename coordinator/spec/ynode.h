@@ -26,9 +26,10 @@ struct YNode {
   enum class Kind { kNull, kScalar, kList, kMap };
 
   Kind kind = Kind::kNull;
-  std::string text = {};  // of a scalar
-  bool quoted = false;    // quoted or block scalar: text whatever it looks like
-  bool verbatim = false;  // `text` stands in the source character by character from text_offset on
+  std::string text = {};    // of a scalar
+  bool quoted = false;      // quoted or block scalar: text whatever it looks like
+  bool incomplete = false;  // a map with keys left out, because they were no text
+  bool verbatim = false;    // `text` stands in the source character by character from text_offset on
   size_t text_offset = 0;
   Position at = {};
   std::vector<YEntry> entries = {};      // of a map, in file order, without the repeated keys
