@@ -213,9 +213,11 @@ void add_run(CLI::App& app, Invocation& invocation) {
   command->add_option("FILE", options->file, "Pipeline file (YAML)")->required();
   command->add_option("-p,--param", options->params, "key=value: a parameter of the pipeline; may be repeated")
       ->allow_extra_args(false);
-  command->add_option("--output", options->output,
-                      "Folder for checkpoint/, report.json and report.html (default out/<pipeline>); the words json "
-                      "and text mean --format");
+  command
+      ->add_option("--output", options->output,
+                   "Folder for checkpoint/, report.json and report.html (default out/<pipeline>); the words json "
+                   "and text mean --format")
+      ->take_last();
   command->add_option("-o,--format", options->format, "text, or json: one event per line on standard output")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
