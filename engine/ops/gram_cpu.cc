@@ -5,6 +5,7 @@
 #include "engine/ops/gram.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstring>
@@ -13,78 +14,96 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "engine/ops/gram_bf16.h"
 #include "engine/ops/product.h"
 #include "engine/ops/tree.h"
 
 namespace gridquant::ops {
 namespace {
 
-// A rectangle of H: rows [r0, r0 + rows) x columns [c0, c0 + cols), on or above the diagonal.
-struct Rect {
-  int64_t r0 = 0, rows = 0, c0 = 0, cols = 0;
-  int64_t area() const { return rows * cols; }
-  bool diagonal() const { return r0 == c0; }
-};
+using Rect = GramTile;  // of H: rows [r0, r0 + rows) x columns [c0, c0 + cols), on or above the diagonal
 
-constexpr int64_t kGrain = 16;         // cuts fall on whole cache lines of fp32
-constexpr int64_t kMaxEdge = 384;      // a rectangle of fp32 sums and its operands stay near the L2 cache
-constexpr int64_t kDiagonalEdge = 96;  // squares on the diagonal are not cut further
-constexpr int64_t kTasksPerThread = 8;
-constexpr int64_t kMirrorEdge = 64;
-
-int64_t middle_of(int64_t length) {
-  return (length / 2 + kGrain - 1) / kGrain * kGrain;
+int64_t area(const Rect& r) {
+  return r.rows * r.cols;
 }
 
-void cut_rectangle(const Rect& r, std::vector<Rect>& out) {
-  if (r.rows > kMaxEdge) {
-    const int64_t half = middle_of(r.rows);
-    cut_rectangle({r.r0, half, r.c0, r.cols}, out);
-    cut_rectangle({r.r0 + half, r.rows - half, r.c0, r.cols}, out);
-  } else if (r.cols > kMaxEdge) {
-    const int64_t half = middle_of(r.cols);
-    cut_rectangle({r.r0, r.rows, r.c0, half}, out);
-    cut_rectangle({r.r0, r.rows, r.c0 + half, r.cols - half}, out);
+// How the triangle is cut.
+struct Cut {
+  int64_t grain = 0;          // rectangles begin at multiples of this
+  int64_t edge = 0;           // longest edge: a rectangle's fp32 sums and its operands stay near the L2 cache
+  int64_t diagonal_edge = 0;  // squares on the diagonal are not cut further
+};
+
+// The library computes all of a square, our own kernel leaves out what lies below the diagonal. The library's bits may
+// depend on the cut, so it has one; our kernel's do not, so that it may have smaller pieces for many threads.
+constexpr Cut kLibraryCut{16, 384, 96};
+constexpr Cut kKernelCut{96, 576, 576};
+constexpr Cut kSmallKernelCut{96, 192, 192};
+
+constexpr int64_t kTasksPerThread = 4;
+constexpr int64_t kPartialBytes = 64 << 20;  // of sums of subtrees; more only where parallelism needs it
+constexpr int64_t kMirrorEdge = 64;
+
+int64_t middle_of(int64_t length, int64_t grain) {
+  return (length / 2 + grain - 1) / grain * grain;
+}
+
+void cut_rectangle(const Cut& cut, const Rect& r, std::vector<Rect>& out) {
+  if (r.rows > cut.edge) {
+    const int64_t half = middle_of(r.rows, cut.grain);
+    cut_rectangle(cut, {r.r0, half, r.c0, r.cols}, out);
+    cut_rectangle(cut, {r.r0 + half, r.rows - half, r.c0, r.cols}, out);
+  } else if (r.cols > cut.edge) {
+    const int64_t half = middle_of(r.cols, cut.grain);
+    cut_rectangle(cut, {r.r0, r.rows, r.c0, half}, out);
+    cut_rectangle(cut, {r.r0, r.rows, r.c0 + half, r.cols - half}, out);
   } else {
     out.push_back(r);
   }
 }
 
-void cut_triangle(int64_t begin, int64_t length, std::vector<Rect>& out) {
-  if (length <= kDiagonalEdge) {
+void cut_triangle(const Cut& cut, int64_t begin, int64_t length, std::vector<Rect>& out) {
+  if (length <= cut.diagonal_edge) {
     out.push_back({begin, length, begin, length});
     return;
   }
-  const int64_t half = middle_of(length);
-  cut_rectangle({begin, half, begin + half, length - half}, out);
-  cut_triangle(begin, half, out);
-  cut_triangle(begin + half, length - half, out);
+  const int64_t half = middle_of(length, cut.grain);
+  cut_rectangle(cut, {begin, half, begin + half, length - half}, out);
+  cut_triangle(cut, begin, half, out);
+  cut_triangle(cut, begin + half, length - half, out);
 }
 
 // Products of one thread, made when first needed.
 struct ThreadState {
   std::map<std::array<int64_t, 3>, Product> products;
-  Workspace library;
-  std::vector<tensor::Buffer> free_tiles;
+  Workspace workspace;
 };
 
 class GramRun {
  public:
   GramRun(const Operand& x, const std::vector<RowGroup>& groups, device::ThreadPool& pool, tensor::Matrix<float> out)
       : x_(x), groups_(groups), pool_(pool), out_(out), threads_(static_cast<size_t>(pool.threads())) {
-    cut_triangle(0, x.cols, rects_);
-    std::ranges::stable_sort(rects_, std::greater<>(), &Rect::area);
     const int64_t wanted = kTasksPerThread * pool.threads();
+    cut_triangle(own_kernel_ ? kKernelCut : kLibraryCut, 0, x.cols, rects_);
+    if (own_kernel_ && static_cast<int64_t>(rects_.size() * groups.size()) < wanted) {
+      rects_.clear();
+      cut_triangle(kSmallKernelCut, 0, x.cols, rects_);
+    }
+    std::ranges::stable_sort(rects_, std::greater<>(), area);
     const auto rects = static_cast<int64_t>(rects_.size());
-    // More subtrees than needed would only cost memory.
-    subtrees_ = subtrees_of(static_cast<int64_t>(groups.size()), (wanted + rects - 1) / rects);
+    int64_t areas = 0;
+    for (const Rect& rect : rects_) areas += area(rect);
+    // Rectangles of one subtree run one after the other, so that its rows of X are read once from memory.
+    const int64_t for_threads = (wanted + rects - 1) / rects;
+    const int64_t for_caches = kPartialBytes / (areas * static_cast<int64_t>(sizeof(float)));
+    subtrees_ = subtrees_of(static_cast<int64_t>(groups.size()), std::max(for_threads, for_caches));
     partial_.resize(rects_.size() * subtrees_.size());
   }
 
   Status run() {
-    const auto per_rect = static_cast<int64_t>(subtrees_.size());
+    const auto rects = static_cast<int64_t>(rects_.size());
     pool_.parallel_for(static_cast<int64_t>(partial_.size()), [&](int64_t task, int thread) {
-      sum_subtree(task / per_rect, task % per_rect, threads_[static_cast<size_t>(thread)]);
+      sum_subtree(task % rects, task / rects, threads_[static_cast<size_t>(thread)]);
     });
     GQ_RETURN_IF_ERROR(status());
     pool_.parallel_for(static_cast<int64_t>(rects_.size()), [&](int64_t rect, int) { finish(rect); });
@@ -105,7 +124,12 @@ class GramRun {
 
   Status add_group(const Rect& rect, const RowGroup& group, ThreadState& thread, float* tile) {
     if (group.count == 0) {
-      std::fill_n(tile, rect.area(), 0.0f);
+      std::fill_n(tile, area(rect), 0.0f);
+      return absl::OkStatus();
+    }
+    const Operand rows = x_.row_range(group.begin, group.count);
+    if (own_kernel_) {
+      gram_bf16_tile(rows, rect, tile, thread.workspace);
       return absl::OkStatus();
     }
     const std::array<int64_t, 3> key{rect.rows, rect.cols, group.count};
@@ -115,17 +139,16 @@ class GramRun {
       GQ_ASSIGN_OR_RETURN(Product product, Product::create(x_.compute, shape));
       found = thread.products.emplace(key, std::move(product)).first;
     }
-    const std::byte* rows = x_.row_range(group.begin, group.count).data;
     const size_t element = operand_size(x_.compute);
-    return found->second.run(rows + static_cast<size_t>(rect.r0) * element,
-                             rows + static_cast<size_t>(rect.c0) * element, tile, thread.library);
+    return found->second.run(rows.data + static_cast<size_t>(rect.r0) * element,
+                             rows.data + static_cast<size_t>(rect.c0) * element, tile, thread.workspace);
   }
 
   void sum_subtree(int64_t rect_index, int64_t subtree_index, ThreadState& thread) {
     if (failed_) return;
     const Rect& rect = rects_[static_cast<size_t>(rect_index)];
     const Subtree subtree = subtrees_[static_cast<size_t>(subtree_index)];
-    TreeSum sum(rect.area());
+    TreeSum sum(area(rect));
     for (int64_t g = subtree.begin; g < subtree.begin + subtree.count; ++g) {
       const Status status = add_group(rect, groups_[static_cast<size_t>(g)], thread, sum.next_leaf());
       if (!status.ok()) return fail(status);
@@ -137,7 +160,7 @@ class GramRun {
   void finish(int64_t rect_index) {
     const Rect& rect = rects_[static_cast<size_t>(rect_index)];
     tensor::Buffer* parts = partial_.data() + static_cast<size_t>(rect_index) * subtrees_.size();
-    const float* sum = combine_subtrees({parts, subtrees_.size()}, rect.area());
+    const float* sum = combine_subtrees({parts, subtrees_.size()}, area(rect));
     for (int64_t r = 0; r < rect.rows; ++r) {
       // A square on the diagonal holds both halves; only its upper one is used, so that H is exactly symmetric.
       const int64_t skip = rect.diagonal() ? r : 0;
@@ -160,6 +183,7 @@ class GramRun {
   }
 
   const Operand& x_;
+  const bool own_kernel_ = x_.compute == Compute::kBF16 && has_gram_bf16_kernel();
   const std::vector<RowGroup>& groups_;
   device::ThreadPool& pool_;
   tensor::Matrix<float> out_;
