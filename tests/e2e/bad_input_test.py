@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import DATA, Checks, Gridquant, Safetensors, copy_model, fresh
+from harness import DATA, Checks, Gridquant, Outcome, Safetensors, copy_model, fresh
 
 FAILED, USAGE = 1, 2
 
@@ -194,23 +194,43 @@ class BadInput:
         self.expect("group size that does not divide", run.run(), FAILED, ["96", "64"], run.output)
 
     def disk_full(self):
+        """A disk that is too small is refused by plan; one that fills up meanwhile ends quantize. Both go on later."""
         mount = fresh(self.folder / "small-disk")
-        size = max(4, sum(p.stat().st_size for p in (self.good.output / "checkpoint").iterdir()) // (1 << 20) // 2)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", str(mount)],
-                                 capture_output=True)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mount)], capture_output=True)
         if mounted.returncode != 0:
             print("skipped: disk full (mounting a small tmpfs is not allowed here)")
             return
         try:
-            run = Gridquant(self.binaries, self.folder / "full")
-            run.forget()
+            run = Gridquant(self.binaries, fresh(self.folder / "full"))
             run.work = mount / "work"
-            self.expect("disk full", run.run(), FAILED, ["space"], run.output)
-            subprocess.run(["mount", "-o", "remount,size=200m", str(mount)], check=True)
+            self.expect("disk too small", run.run(), FAILED, ["plan", "bytes", "free"], run.output)
+            resize(mount, 200 << 20)
             outcome = run.run()
             self.checks.that(outcome.status == 0 and run.digests() == self.before, "with space it goes on", outcome)
+            self.fill_up(run, mount)
         finally:
             subprocess.run(["umount", str(mount)], check=False)
+
+    def fill_up(self, run, mount):
+        """The disk becomes full after the first block was committed."""
+        for artifact in list(run.work.glob("artifacts/quantize-*")) + [run.output]:
+            shutil.rmtree(artifact)
+        process = subprocess.Popen(run.command(extra=["-o", "json"]), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   text=True, cwd=run.folder)
+        lines, filled = [], False
+        for line in process.stdout:
+            lines.append(line)
+            event = json.loads(line)
+            if not filled and event["event"] == "progress" and event["stage"] == "quantize" and event["done"] >= 1:
+                filled = resize(mount, shutil.disk_usage(mount).used + (64 << 10))
+        process.wait()
+        outcome = Outcome(subprocess.CompletedProcess([], process.returncode, "".join(lines), ""))
+        self.checks.that(filled, "the disk was filled up in time", outcome)
+        self.checks.that(outcome.status == FAILED and "no space" in outcome.text.lower(), "disk that fills up", outcome)
+        self.checks.that(not (run.output / "checkpoint").exists(), "disk that fills up: no checkpoint was made")
+        resize(mount, 200 << 20)
+        outcome = run.run()
+        self.checks.that(outcome.status == 0 and run.digests() == self.before, "with space again it goes on", outcome)
 
     def play(self):
         if self.ready:
@@ -218,6 +238,12 @@ class BadInput:
                          self.other_version):
                 part()
         return self.checks.finish()
+
+
+def resize(mount, size):
+    """False while more than `size` is in use."""
+    done = subprocess.run(["mount", "-o", f"remount,size={size}", str(mount)], capture_output=True)
+    return done.returncode == 0
 
 
 # The ends of names of tensors whose second, or first, dimension is the hidden size.

@@ -44,8 +44,8 @@ class Gridquant:
     """The binaries with one work folder and one output folder."""
 
     def __init__(self, binaries, folder, model=None):
-        self.binaries, self.folder = Path(binaries), Path(folder)
-        self.model = Path(model or model_folder())
+        self.binaries, self.folder = Path(binaries).resolve(), Path(folder).resolve()
+        self.model = Path(model or model_folder()).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.work, self.output = self.folder / "work", self.folder / "out"
         self.pipeline = PIPELINE
