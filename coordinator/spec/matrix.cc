@@ -1,3 +1,4 @@
+// The matrix of one stage: its axes, every combination of their values, and what each is called.
 #include <algorithm>
 #include <set>
 

@@ -119,8 +119,11 @@ Json plain_schema(const FormatField& field, bool expressions) {
 
 Json schema_of(const FormatField& field, bool expressions) {
   Json schema = plain_schema(field, expressions);
-  const bool any_text = schema.value("type", Json()) == "string" && !schema.contains("pattern");
-  if (expressions && field.shape != Shape::kObjectList && field.shape != Shape::kStringList && !any_text) {
+  // Lists and maps are written out; expressions stand for single values, and text takes any text anyway.
+  const bool text = schema.value("type", Json()) == "string";
+  const bool single =
+      field.shape != Shape::kObjectList && field.shape != Shape::kStringList && field.shape != Shape::kObject;
+  if (expressions && single && !text) {
     schema = {{"anyOf", {std::move(schema), {{"type", "string"}, {"pattern", "\\$\\{.*\\}"}}}}};
   }
   if (!field.doc.empty()) schema["description"] = field.doc;

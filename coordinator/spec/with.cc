@@ -110,8 +110,9 @@ class WithReader {
     }
     if (!bound.known) {
       if (!may_fit(bound, field.shape)) {
-        const bool fraction = bound.param != nullptr && bound.type == StaticType::kNumber;
-        const std::string found = fraction ? "a parameter of type number" : describe_type(bound.type);
+        const bool numeric = bound.param != nullptr && bound.type == StaticType::kNumber;
+        const std::string type = numeric && bound.param->field.shape == Shape::kInt ? "int" : "number";
+        const std::string found = numeric ? "a parameter of type " + type : describe_type(bound.type);
         sink_.add(Code::kWrongType, node.at,
                   "'" + field.name + "' must be " + describe_shape(field) + ", not " + found);
       }

@@ -1,3 +1,4 @@
+// Expressions by themselves: values, errors and their places, bounds.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
