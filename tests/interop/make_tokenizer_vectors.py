@@ -32,16 +32,34 @@ MERGES = [
     "a b", "b c", "ab c", "í ķ", "íķ ľ", "ê µ", "êµ Ń", "íķľ êµŃ", "Ġ íķľêµŃ", "Ã ©", "e Ì", "eÌ ģ", "Ċ Ċ", "d o",
     "do n", "don '", "' t", "n ot", "n o", "no t", "ï ¼", "< s", "<s >", "Ġ <", "x y", "y x", "xy x", "x yx",
 ]
+SPLITS = [dict(Regex=r"-|\d|\s"), dict(String="--"), dict(Regex=r"b*"), dict(Regex=r"(?=l)|^|\w+$")]
 TEXTS = [
-    "", " ", "    ", "hello world", " hello  world ", "HELLO don't DON'T 'Ll ", "abcabc abab bcbc xyxyxyx",
-    "1234567 12 ½ ٣٤٥ Ⅷ a1b22c333", "line\nline\r\n\r\n  indented\t tab \n \n", "a-b--c---d - -- ", "한국어 한국 말 ㄱㅏ 한글",
+    "",
+    " ",
+    "    ",
+    "hello world",
+    " hello  world ",
+    "HELLO don't DON'T 'Ll ",
+    "abcabc abab bcbc xyxyxyx",
+    "1234567 12 ½ ٣٤٥ Ⅷ a1b22c333",
+    "line\nline\r\n\r\n  indented\t tab \n \n",
+    "a-b--c---d - -- ",
+    "한국어 한국 말 ㄱㅏ 한글",
     "e\u0301 \u00e9 \u212b A\u030a \u1112\u1161\u11ab q\u0323\u0307 q\u0307\u0323 \u0344 \u0958",
-    "<s>hello</s> <s> not <s", "a <mask>  b<mask>c \t<mask>\n", "wordy word-word word word1 word한 word\u0301 word",
-    "naïve façade Straße ŒUVRE ǅ ʰ x² \u017f 'ſ K", "emoji 👩\u200d👩\u200d👧\ufe0f 🇰🇷 ok", "\u180e\u3000\u00a0\u2028x\u0085y\ufeff",
-    "\U000323af\U0002ebf0 \U00016d40\U0001e5f1 new letters \U0001fae9", "zero\0byte", "'s't're've'm'll'd'x ''", "x" * 70 + "y" * 70 + "xy" * 40,
+    "<s>hello</s> <s> not <s",
+    "a <mask>  b<mask>c \t<mask>\n",
+    "wordy word-word word word1 word한 word\u0301 word",
+    "naïve façade Straße ŒUVRE ǅ ʰ x² \u017f 'ſ K",
+    "emoji 👩\u200d👩\u200d👧\ufe0f 🇰🇷 ok",
+    "\u180e\u3000\u00a0\u2028x\u0085y\ufeff",
+    "\U000323af\U0002ebf0 \U00016d40\U0001e5f1 new letters \U0001fae9",
+    "zero\0byte",
+    "'s't're've'm'll'd'x ''",
+    "x" * 70 + "y" * 70 + "xy" * 40,
     "\u0345\u07fd\u0323 \u0301\u0c3c\u0316 \U00011935\U00011930 \U00011938 e\u0301\u07fd\u0301",
-    "if (a<b) { return x[0] && !y; } // #1 @me $5.00 %d", "한국<s>한국</s>국한  <mask>한국",
-]  # fmt: skip
+    "if (a<b) { return x[0] && !y; } // #1 @me $5.00 %d",
+    "한국<s>한국</s>국한  <mask>한국",
+]
 
 
 def token(number, content, **flags):
@@ -62,13 +80,13 @@ def base():
     model = dict(
         type="BPE", dropout=None, unk_token=None, continuing_subword_prefix=None, end_of_word_suffix=None,
         fuse_unk=False, byte_fallback=False, ignore_merges=False, vocab=vocab, merges=merges,
-    )  # fmt: skip
+    )
     size = len(vocab)
     return dict(
         version="1.0", truncation=None, padding=None, normalizer=None, pre_tokenizer=byte_level,
         added_tokens=[token(vocab["<s>"], "<s>"), token(size, "</s>"), token(size + 1, "<mask>")],
         post_processor=None, decoder=byte_level, model=model,
-    )  # fmt: skip
+    )
 
 
 def split(pattern, behavior="Isolated", invert=False, use_regex=False, **options):
@@ -79,8 +97,10 @@ def split(pattern, behavior="Isolated", invert=False, use_regex=False, **options
 
 def template(single, specials):
     listed = {name: dict(id=name, ids=ids, tokens=[name] * len(ids)) for name, ids in specials.items()}
-    pieces = [dict(Sequence=dict(id="A", type_id=0)) if p == "A" else dict(SpecialToken=dict(id=p, type_id=0)) for p in single]
-    return dict(type="TemplateProcessing", single=pieces, pair=[dict(Sequence=dict(id="A", type_id=0)), dict(Sequence=dict(id="B", type_id=0))], special_tokens=listed)  # fmt: skip
+    kinds = [("Sequence" if piece == "A" else "SpecialToken", piece) for piece in single]
+    pieces = [{kind: dict(id=piece, type_id=0)} for kind, piece in kinds]
+    pair = [dict(Sequence=dict(id=text, type_id=0)) for text in "AB"]
+    return dict(type="TemplateProcessing", single=pieces, pair=pair, special_tokens=listed)
 
 
 def features(start):
@@ -96,7 +116,8 @@ def features(start):
     yield "ignore_merges", dict(model=dict(ignore_merges=True))
     yield "merges as pairs", dict(model=dict(merges=[m.split(" ") for m in start["model"]["merges"]]))
     yield "a merge given twice", dict(model=dict(merges=["b c", "a b", "ab c", "b c"]))
-    yield "unused unk_token, fuse_unk, byte_fallback", dict(model=dict(unk_token="<s>", fuse_unk=True, byte_fallback=True))
+    unused = dict(unk_token="<s>", fuse_unk=True, byte_fallback=True)
+    yield "unused unk_token, fuse_unk, byte_fallback", dict(model=unused)
     yield "bytes without a token", dict(model=dict(vocab=rename, merges=["a b", "b c"]))
     yield "NFC", dict(normalizer=dict(type="NFC"))
     yield "NFC in a sequence", dict(normalizer=dict(type="Sequence", normalizers=[dict(type="NFC"), dict(type="NFC")]))
@@ -105,20 +126,25 @@ def features(start):
         yield name + " and GPT-2", split(dict(Regex=pattern), use_regex=True)
     for behavior in ["Isolated", "Removed", "Contiguous", "MergedWithPrevious", "MergedWithNext"]:
         for invert in [False, True]:
-            for pattern in [dict(Regex=r"-|\d|\s"), dict(String="--"), dict(Regex=r"b*"), dict(Regex=r"(?=l)|^|\w+$")]:
+            for pattern in SPLITS:
                 yield f"split {pattern} {behavior} {invert}", split(pattern, behavior, invert)
     for individual in [False, True]:
         digits = dict(type="Digits", individual_digits=individual)
         yield f"digits {individual}", dict(pre_tokenizer=dict(type="Sequence", pretokenizers=[digits, byte_level]))
         spaced = {**byte_level, "add_prefix_space": True}
         yield f"digits {individual} spaced", dict(pre_tokenizer=dict(type="Sequence", pretokenizers=[digits, spaced]))
-    for flags in [dict(lstrip=True), dict(rstrip=True), dict(lstrip=True, rstrip=True), dict(normalized=True), dict(special=False)]:
+    strips = [dict(lstrip=True), dict(rstrip=True), dict(lstrip=True, rstrip=True)]
+    for flags in [*strips, dict(normalized=True), dict(special=False)]:
         yield f"added {flags}", dict(added_tokens=[token(bos, "<s>"), token(size, "<mask>", **flags)])
-    yield "single word", dict(added_tokens=[token(size, "word", single_word=True), token(size + 1, "한국", single_word=True)])
-    yield "longest first", dict(added_tokens=[token(vocab[t], t) for t in "a ab abc bc -".split()] + [token(size, "  "), token(size + 1, "abcab")])
-    accent = [token(size, "e\u0301", normalized=True), token(size + 1, "\u212b"), token(size + 2, "é x", normalized=True)]
+    words = [token(size + i, word, single_word=True) for i, word in enumerate(["word", "한국"])]
+    yield "single word", dict(added_tokens=words)
+    known = [token(vocab[content], content) for content in "a ab abc bc -".split()]
+    yield "longest first", dict(added_tokens=[*known, token(size, "  "), token(size + 1, "abcab")])
+    accent = [token(size, "e\u0301", normalized=True), token(size + 1, "\u212b")]
+    accent.append(token(size + 2, "é x", normalized=True))
     yield "normalized added token under NFC", dict(normalizer=dict(type="NFC"), added_tokens=accent)
-    yield "stripping beside a space token", dict(added_tokens=[token(size, "<mask>", lstrip=True, rstrip=True), token(size + 1, " ")])
+    stripping = token(size, "<mask>", lstrip=True, rstrip=True)
+    yield "stripping beside a space token", dict(added_tokens=[stripping, token(size + 1, " ")])
     yield "template", dict(post_processor=template(["<s>", "A", "</s>"], {"<s>": [bos], "</s>": [size]}))
     yield "template of several", dict(post_processor=template(["<s>", "A"], {"<s>": [bos, size, 7]}))
     in_sequence = [byte_level, template(["<s>", "A"], {"<s>": [bos]})]
@@ -160,7 +186,8 @@ def main():
         for name, patch in features(start):
             tokenizer = Tokenizer.from_str(json.dumps(patched(start, patch)))
             cases = [case(tokenizer, text) for text in TEXTS]
-            out.write(json.dumps(dict(name=name, patch=patch, cases=cases), ensure_ascii=False, separators=(",", ":")) + "\n")
+            feature = dict(name=name, patch=patch, cases=cases)
+            out.write(json.dumps(feature, ensure_ascii=False, separators=(",", ":")) + "\n")
     print(f"made with tokenizers {tokenizers.__version__}")
 
 

@@ -40,7 +40,8 @@ def first_difference(tokenizer, ours, theirs):
     def show(ids):
         return [(i, tokenizer.id_to_token(i)) for i in ids[window]]
 
-    return f"token {at} of {len(ours)} (ours) and {len(theirs)} (theirs):\n  ours   {show(ours)}\n  theirs {show(theirs)}"
+    head = f"token {at} of {len(ours)} (ours) and {len(theirs)} (theirs):"
+    return f"{head}\n  ours   {show(ours)}\n  theirs {show(theirs)}"
 
 
 def compare(binary, tokenizer_path, tokenizer, path):
@@ -60,12 +61,10 @@ def compare(binary, tokenizer_path, tokenizer, path):
     theirs = tokenizer.encode(text).ids
     their_seconds = time.process_time() - start
     same = ours == theirs
-    megabytes = len(content) / 1e6
-    print(
-        f"{'ok  ' if same else 'FAIL'} {path}: {len(theirs)} tokens; MB/s ours {megabytes / max(our_seconds, 1e-9):.1f}, "
-        f"theirs {megabytes / max(their_seconds, 1e-9):.2f} {note}",
-        flush=True,
-    )
+    our_speed, their_speed = (len(content) / 1e6 / max(seconds, 1e-9) for seconds in (our_seconds, their_seconds))
+    verdict = "ok  " if same else "FAIL"
+    speeds = f"MB/s ours {our_speed:.1f}, theirs {their_speed:.2f}"
+    print(f"{verdict} {path}: {len(theirs)} tokens; {speeds} {note}", flush=True)
     if not same:
         print(first_difference(tokenizer, ours, theirs))
     return same

@@ -1,3 +1,4 @@
+// Windows, their choice by seed, the messages, the digest.
 #include "engine/text/dataset.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// What Oniguruma and PCRE2 read differently: translated or refused.
 #include "engine/text/pattern.h"
 
 #include <vector>

@@ -1,3 +1,4 @@
+// UTF-8 at its edges, and the byte-level alphabet.
 #include "engine/text/utf8.h"
 
 #include "engine/text/byte_level.h"
