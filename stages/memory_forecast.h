@@ -8,7 +8,7 @@
 
 namespace gridquant::stages {
 
-// Bytes. Of the larger compute type (fp32), so that the forecast holds on either kind of CPU.
-uint64_t forecast_memory(const ModelSource& source, const TokenSet& tokens, int threads);
+// Bytes, for products in `compute`.
+uint64_t forecast_memory(const ModelSource& source, const TokenSet& tokens, ops::Compute compute, int threads);
 
 }  // namespace gridquant::stages

@@ -239,8 +239,9 @@ Status run_plan(StageContext& context) {
   warn(context, "loaders that fuse the weights of a site (vLLM) need all of them quantized or none; mixed",
        partly_excluded_sites(source, plan));
   summarize(source, plan, context.summary);
-  // Depends on the number of threads, which must not show in plan.json: that is part of later stages' keys.
-  context.summary["memory_bytes"] = forecast_memory(source, tokens, context.pool.threads());
+  // Depends on machine and threads, which must not show in plan.json: that is part of later stages' keys.
+  GQ_ASSIGN_OR_RETURN(const ops::Compute compute, device::resolve_compute("auto", context.cpu));
+  context.summary["memory_bytes"] = forecast_memory(source, tokens, compute, context.pool.threads());
   return write_plan(context.env, context.task.artifact, plan);
 }
 

@@ -168,6 +168,11 @@ Status run(const Options& options, const device::CpuInfo& cpu, JsonLines& progre
   progress.note(absl::StrCat(task.stage, ", attempt ", task.attempt, ": ", cpu.model, " (", cpu.kind(), "), ",
                              pool.threads(), " threads, OpenBLAS core ", quant::blas_core_name(),
                              chosen != nullptr ? absl::StrCat(" (", kCoreType, "=", chosen, ")") : ""));
+  const std::string better = device::openblas_coretype_for(cpu, quant::blas_core_name());
+  if (chosen != nullptr && !better.empty()) {
+    progress.note(
+        absl::StrCat(kCoreType, "=", chosen, " of the environment is kept; ", better, " would suit this CPU better"));
+  }
   stages::StageContext context{task, env, base::system_clock(), pool, cpu, progress, stop_requested};
   return stages::run_stage(context);
 }
