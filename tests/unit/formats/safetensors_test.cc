@@ -1,4 +1,6 @@
 // The writer's bytes are those of the safetensors library (0.8.0: the strings below were printed by it), and come back.
+#include <algorithm>
+
 #include "engine/base/digest.h"
 #include "tests/unit/formats/testing.h"
 
@@ -20,7 +22,8 @@ const std::string& three_tensors_golden() {
   static const std::string golden =
       "\xc8\0\0\0\0\0\0\0"s
       R"({"__metadata__":{"format":"pt"},"b":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"
-      R"("a":{"dtype":"I32","shape":[3],"data_offsets":[24,36]},"c":{"dtype":"U8","shape":[3],"data_offsets":[36,39]}}   )"
+      R"("a":{"dtype":"I32","shape":[3],"data_offsets":[24,36]},)"
+      R"("c":{"dtype":"U8","shape":[3],"data_offsets":[36,39]}}   )"
       "\0\0\0\0\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40\0\0\x80\x40\0\0\xa0\x40\1\0\0\0\2\0\0\0\3\0\0\0\0\0\0"s;
   return golden;
 }
@@ -115,7 +118,7 @@ TEST(Writer, SizeIsKnownBefore) {
       const tensor::Shape shape = {static_cast<int64_t>(i), static_cast<int64_t>(1 + i % 7)};
       const std::string name = "layer." + std::to_string(i * i) + "\"";
       tensors.push_back({name, tensor::Tensor(dtype, shape)});
-      std::memset(tensors.back().tensor.raw().data(), 1, tensors.back().tensor.bytes());
+      std::ranges::fill(tensors.back().tensor.raw(), std::byte{1});
       entries.emplace_back(name, TensorEntry{dtype, shape, 0, 0});
     }
     const auto written = write_safetensors(*env, "f", tensors);
