@@ -77,6 +77,7 @@ void cut_triangle(const Cut& cut, int64_t begin, int64_t length, std::vector<Rec
 struct ThreadState {
   std::map<std::array<int64_t, 3>, Product> products;
   Workspace workspace;
+  std::vector<tensor::Buffer> spare;
 };
 
 class GramRun {
@@ -148,7 +149,7 @@ class GramRun {
     if (failed_) return;
     const Rect& rect = rects_[static_cast<size_t>(rect_index)];
     const Subtree subtree = subtrees_[static_cast<size_t>(subtree_index)];
-    TreeSum sum(area(rect));
+    TreeSum sum(area(rect), thread.spare);
     for (int64_t g = subtree.begin; g < subtree.begin + subtree.count; ++g) {
       const Status status = add_group(rect, groups_[static_cast<size_t>(g)], thread, sum.next_leaf());
       if (!status.ok()) return fail(status);

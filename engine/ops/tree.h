@@ -20,10 +20,11 @@ struct Subtree {
 // the last.
 std::vector<Subtree> subtrees_of(int64_t leaves, int64_t wanted);
 
-// Sums arrays of `length` floats. Use: fill next_leaf(), push(), ...; finish() after at least one push.
+// Sums arrays of `length` floats. Use: fill next_leaf(), push(), ...; finish() after at least one push. Memory that is
+// not needed any more goes to `spare`, to be taken from there again: fresh memory costs a page fault for every 4 KiB.
 class TreeSum {
  public:
-  explicit TreeSum(int64_t length) : length_(length) {}
+  TreeSum(int64_t length, std::vector<tensor::Buffer>& spare) : length_(length), spare_(spare) {}
   float* next_leaf();
   void push();
   tensor::Buffer finish();
@@ -37,7 +38,8 @@ class TreeSum {
   };
   int64_t length_;
   std::vector<Partial> stack_;  // sizes are powers of two, decreasing
-  std::vector<tensor::Buffer> free_;
+  tensor::Buffer leaf_;
+  std::vector<tensor::Buffer>& spare_;
 };
 
 // Adds the subtrees' sums (in order, each from subtrees_of) up the rest of the tree; the result lies in parts[0].

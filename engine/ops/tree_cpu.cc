@@ -30,13 +30,20 @@ std::vector<Subtree> subtrees_of(int64_t leaves, int64_t wanted) {
 }
 
 float* TreeSum::next_leaf() {
-  if (free_.empty()) free_.emplace_back(static_cast<size_t>(length_) * sizeof(float));
-  return floats(free_.back());
+  const auto bytes = static_cast<size_t>(length_) * sizeof(float);
+  const auto large_enough = [&](const tensor::Buffer& b) { return b.size() >= bytes; };
+  const auto found = std::ranges::find_if(spare_, large_enough);
+  if (found == spare_.end()) {
+    leaf_ = tensor::Buffer(bytes);
+  } else {
+    leaf_ = std::move(*found);
+    spare_.erase(found);
+  }
+  return floats(leaf_);
 }
 
 void TreeSum::push() {
-  stack_.push_back({std::move(free_.back()), 1});
-  free_.pop_back();
+  stack_.push_back({std::move(leaf_), 1});
   while (stack_.size() > 1 && stack_[stack_.size() - 2].leaves == stack_.back().leaves) merge_top();
 }
 
@@ -45,7 +52,7 @@ void TreeSum::merge_top() {
   stack_.pop_back();
   add_into(stack_.back().sum, top.sum, length_);
   stack_.back().leaves += top.leaves;
-  free_.push_back(std::move(top.sum));
+  spare_.push_back(std::move(top.sum));
 }
 
 tensor::Buffer TreeSum::finish() {
