@@ -1,7 +1,7 @@
 """Our GPTQ checkpoint in other hands: read by a reader written from the format's description, by transformers with
 GPTQModel's kernels, and by GPTQModel itself; each must give the logits of the same dequantized weights.
 
-usage: gptq_load.py ORIGINAL CHECKPOINT TEXT [--gq-logits BINARY] [--peers]
+usage: gptq_load.py ORIGINAL TEXT CHECKPOINT... [--gq-logits BINARY] [--peers]
 
 Without --peers only the independent reader is used (needs no GPTQModel). Exit status 1 if anything is above its limit.
 """
@@ -101,26 +101,33 @@ def check_peers(checkpoint, ids, reference, verdicts):
     verdicts.error("GPTQModel.load", relative_error(logits_of(loaded.model, ids), reference), GPTQMODEL_LIMIT)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("original")
-    parser.add_argument("checkpoint")
-    parser.add_argument("text")
-    parser.add_argument("--gq-logits")
-    parser.add_argument("--peers", action="store_true")
-    args = parser.parse_args()
-    with open(args.text, encoding="utf-8") as file:
-        ids = Tokenizer.from_file(os.path.join(args.checkpoint, "tokenizer.json")).encode(file.read(20000)).ids[:TOKENS]
-    verdicts = Verdicts()
-    check_structure(args.original, args.checkpoint, verdicts)
-    reference = logits_of(load_plain(args.checkpoint), ids)
+def check_checkpoint(args, checkpoint, text, verdicts):
+    ids = Tokenizer.from_file(os.path.join(checkpoint, "tokenizer.json")).encode(text).ids[:TOKENS]
+    check_structure(args.original, checkpoint, verdicts)
+    reference = logits_of(load_plain(checkpoint), ids)
     moved = relative_error(reference, logits_of(load_plain(args.original), ids))
     verdicts.fact(f"quantization moved the logits by {moved:.3f} (it did something, and no harm)", 1e-4 < moved < 0.5)
     if args.gq_logits:
         verdicts.error("our forward pass on the dequantized weights",
-                       relative_error(our_logits(args.gq_logits, args.checkpoint, ids), reference), OUR_LIMIT)
+                       relative_error(our_logits(args.gq_logits, checkpoint, ids), reference), OUR_LIMIT)
     if args.peers:
-        check_peers(args.checkpoint, ids, reference, verdicts)
+        check_peers(checkpoint, ids, reference, verdicts)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("original")
+    parser.add_argument("text")
+    parser.add_argument("checkpoints", nargs="+")
+    parser.add_argument("--gq-logits")
+    parser.add_argument("--peers", action="store_true")
+    args = parser.parse_args()
+    with open(args.text, encoding="utf-8") as file:
+        text = file.read(20000)
+    verdicts = Verdicts()
+    for checkpoint in args.checkpoints:
+        print(f"--- {checkpoint}")
+        check_checkpoint(args, checkpoint, text, verdicts)
     return 1 if verdicts.bad else 0
 
 

@@ -7,6 +7,7 @@ usage: schema.py GRIDQUANT PIPELINES_FOLDER
 import copy
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -24,6 +25,17 @@ FAULTS = {
 }
 
 
+class Yaml12(yaml.SafeLoader):
+    """PyYAML follows YAML 1.1, where the key `on` is a boolean; in YAML 1.2 only true and false are."""
+
+
+Yaml12.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Yaml12.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), list("tf"))
+
+
 def main():
     binary, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     shipped = (folder / "pipeline.schema.json").read_text(encoding="utf-8")
@@ -37,7 +49,7 @@ def main():
     validator = jsonschema.Draft7Validator(schema)
     files = sorted(folder.glob("*.yaml"))
     for path in files:
-        pipeline = yaml.safe_load(path.read_text(encoding="utf-8"))
+        pipeline = yaml.load(path.read_text(encoding="utf-8"), Loader=Yaml12)
         errors = [error.message for error in validator.iter_errors(pipeline)]
         bad += bool(errors)
         print(f"{'FAIL' if errors else 'ok  '} {path.name} {errors[:3] if errors else ''}")
