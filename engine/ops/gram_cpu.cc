@@ -14,7 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "engine/ops/gram_bf16.h"
+#include "engine/ops/gram_tile.h"
 #include "engine/ops/product.h"
 #include "engine/ops/tree.h"
 
@@ -85,8 +85,8 @@ class GramRun {
   GramRun(const Operand& x, const std::vector<RowGroup>& groups, device::ThreadPool& pool, tensor::Matrix<float> out)
       : x_(x), groups_(groups), pool_(pool), out_(out), threads_(static_cast<size_t>(pool.threads())) {
     const int64_t wanted = kTasksPerThread * pool.threads();
-    cut_triangle(own_kernel_ ? kKernelCut : kLibraryCut, 0, x.cols, rects_);
-    if (own_kernel_ && static_cast<int64_t>(rects_.size() * groups.size()) < wanted) {
+    cut_triangle(kernel_ != nullptr ? kKernelCut : kLibraryCut, 0, x.cols, rects_);
+    if (kernel_ != nullptr && static_cast<int64_t>(rects_.size() * groups.size()) < wanted) {
       rects_.clear();
       cut_triangle(kSmallKernelCut, 0, x.cols, rects_);
     }
@@ -129,8 +129,8 @@ class GramRun {
       return absl::OkStatus();
     }
     const Operand rows = x_.row_range(group.begin, group.count);
-    if (own_kernel_) {
-      gram_bf16_tile(rows, rect, tile, thread.workspace);
+    if (kernel_ != nullptr) {
+      kernel_(rows, rect, tile, thread.workspace);
       return absl::OkStatus();
     }
     const std::array<int64_t, 3> key{rect.rows, rect.cols, group.count};
@@ -184,7 +184,7 @@ class GramRun {
   }
 
   const Operand& x_;
-  const bool own_kernel_ = x_.compute == Compute::kBF16 && has_gram_bf16_kernel();
+  const GramTileFn kernel_ = gram_tile_for(x_.compute);
   const std::vector<RowGroup>& groups_;
   device::ThreadPool& pool_;
   tensor::Matrix<float> out_;

@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "absl/strings/str_cat.h"
+#include "engine/ops/gram_tile.h"
 
 namespace gridquant::ops {
 namespace {
@@ -35,6 +36,11 @@ void widen(const std::byte* from, int64_t count, std::byte* to) {
 bool library_has_bf16_products() {
   const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
   return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
+}
+
+GramTileFn gram_tile_for(Compute compute) {
+  if (compute == Compute::kF32 || !library_has_bf16_products()) return &gram_tile_f32;
+  return dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_bf16 ? &gram_tile_bf16 : nullptr;
 }
 
 SingleThreaded::SingleThreaded() : before_(omp_get_max_threads()) {
