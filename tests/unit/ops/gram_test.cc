@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <random>
 
+#include "hwy/highway.h"
+
 namespace gridquant::ops {
 namespace {
 
@@ -81,6 +83,22 @@ TEST_P(Gram, ExactForSmallIntegers) {
       ASSERT_EQ(h[static_cast<size_t>(i * kCols + j)], static_cast<float>(want)) << i << ", " << j;
     }
   }
+}
+
+// AVX2 and wider multiply and add in one step, an element's rows in order: the vector width does not show.
+TEST(GramF32, SameBitsAtEveryVectorWidthWithFusedSteps) {
+  const OperandBuffer x = make_x(Compute::kF32, false);
+  std::vector<std::vector<float>> results;
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    if (target != HWY_AVX2 && target != HWY_AVX3) continue;
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    results.push_back(run(x, groups_of(0, 7, 40), 2));
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  if (results.size() < 2) GTEST_SKIP() << "this CPU has fewer than two such widths";
+  EXPECT_EQ(results[0], results[1]);
 }
 
 TEST_P(Gram, StridedInputAndOutput) {
