@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Trains the small model: Llama architecture, 6 blocks of width 256, tied embeddings, byte-level BPE of 8192.
 
-usage: train.py CORPUS_DIR OUT_DIR [--minutes M | --steps N] [--threads T]
+usage: train.py CORPUS_DIR OUT_DIR [--steps N] [--replan AT:N] [--threads T]
 CORPUS_DIR is what prepare_data.py wrote.  One seed decides the order of the data and the initial weights.
+--replan AT:N goes over to the schedule of N steps at step AT.  The shipped model: --steps 2200 --replan REPLAN_AT:1640
 """
 import argparse, csv, json, math, os, shutil, time
 import numpy as np
@@ -32,6 +33,7 @@ def main():
     parser.add_argument("corpus")
     parser.add_argument("out")
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--replan", default="")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -50,7 +52,10 @@ def main():
     log = csv.writer(open(os.path.join(args.out, "loss.csv"), "w", newline=""))
     log.writerow(["step", "tokens", "loss"])
     start, mean = time.time(), None
-    for step in range(args.steps):
+    replan_at, replanned = (int(n) for n in args.replan.split(":")) if args.replan else (args.steps, args.steps)
+    for step in range(replanned):
+        if step == replan_at:
+            args.steps = replanned
         if len(order) < BATCH:
             shift = int(torch.randint(0, CONTEXT, (1,), generator=generator))
             epoch = torch.randperm(windows - 1, generator=generator) * CONTEXT + shift
