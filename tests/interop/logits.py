@@ -4,8 +4,8 @@
 usage: logits.py GQ_LOGITS_BINARY MODEL_DIR TEXT_FILE...
 
 The first tokens of each text go through both. fp32 must agree to 1e-4 (relative error of the logit vector, norms over
-all tokens); bf16 must stay within the noise that transformers' own bf16 shows on the same tokens (at most 1.5 times it).
-Exit code 1 when a figure is above its limit.
+all tokens); bf16 must stay within the noise that transformers' own bf16 shows on the same tokens (at most 1.5 times
+it). Exit code 1 when a figure is above its limit.
 """
 
 import pathlib
