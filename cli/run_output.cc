@@ -61,8 +61,9 @@ std::unique_ptr<RunOutput> make_json_output(std::ostream& out) {
   return std::make_unique<JsonOutput>(out);
 }
 
-void Rate::update(int64_t done, int64_t now_ms) {
-  if (first_done_ >= 0 && done >= first_done_) return;
+void Rate::update(int64_t done, const std::string& what, int64_t now_ms) {
+  if (first_done_ >= 0 && done >= first_done_ && what == what_) return;
+  what_ = what;
   first_done_ = done;
   first_ms_ = now_ms;
 }

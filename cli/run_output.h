@@ -45,14 +45,16 @@ std::unique_ptr<RunOutput> make_plain_output(std::ostream& err);
 std::unique_ptr<RunOutput> make_bar_output(std::ostream& err);
 std::unique_ptr<RunOutput> make_json_output(std::ostream& out);  // one object per line, with a sequence number
 
-// Estimates what is left from the rate since the first progress (a resumed stage starts in the middle).
+// Estimates what is left from the rate since the first progress (a resumed stage starts in the middle), or since what
+// is being done changed its name (a resumed stage first catches up, which is faster).
 class Rate {
  public:
-  void update(int64_t done, int64_t now_ms);
+  void update(int64_t done, const std::string& what, int64_t now_ms);
   double seconds_left(int64_t done, int64_t total, int64_t now_ms) const;  // < 0: not known yet
 
  private:
   int64_t first_done_ = -1, first_ms_ = 0;
+  std::string what_;
 };
 
 std::string show_seconds(double seconds);            // "0.4 s", "12 s", "3 min 05 s", "2 h 10 min"

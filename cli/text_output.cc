@@ -60,7 +60,7 @@ class PlainOutput final : public TextOutput {
   using TextOutput::TextOutput;
   void progress(const Progress& progress) override {
     Last& last = last_[progress.stage];
-    last.rate.update(progress.done, now_ms_);
+    last.rate.update(progress.done, progress.message, now_ms_);
     if (last.printed && now_ms_ - last.at_ms < kPlainIntervalMs) return;
     last.printed = true;
     last.at_ms = now_ms_;
@@ -88,7 +88,7 @@ class BarOutput final : public TextOutput {
   void progress(const Progress& progress) override {
     Bar& bar = bars_[progress.stage];
     bar.progress = progress;
-    bar.rate.update(progress.done, now_ms_);
+    bar.rate.update(progress.done, progress.message, now_ms_);
   }
   void tick(int64_t now_ms) override {
     now_ms_ = now_ms;
