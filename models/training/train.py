@@ -3,7 +3,7 @@
 
 usage: train.py CORPUS_DIR OUT_DIR [--steps N] [--replan AT:N] [--threads T]
 CORPUS_DIR is what prepare_data.py wrote.  One seed decides the order of the data and the initial weights.
---replan AT:N goes over to the schedule of N steps at step AT.  The shipped model: --steps 2200 --replan REPLAN_AT:1640
+--replan AT:N goes over to the schedule of N steps at step AT.  The shipped model: --steps 2200 --replan 1390:1640
 """
 import argparse, csv, json, math, os, shutil, time
 import numpy as np
