@@ -10,7 +10,23 @@
 
 namespace gridquant::tensor {
 
-enum class DType : uint8_t { kBool, kU8, kI8, kI16, kU16, kI32, kU32, kI64, kU64, kF8E4M3, kF8E5M2, kF16, kBF16, kF32, kF64 };
+enum class DType : uint8_t {
+  kBool,
+  kU8,
+  kI8,
+  kI16,
+  kU16,
+  kI32,
+  kU32,
+  kI64,
+  kU64,
+  kF8E4M3,
+  kF8E5M2,
+  kF16,
+  kBF16,
+  kF32,
+  kF64
+};
 
 size_t size_of(DType dtype);            // bytes of one element
 std::string_view name_of(DType dtype);  // "F32", "BF16", "F8_E4M3", ...
