@@ -45,7 +45,10 @@ Status deliver_checkpoint(base::Env& env, const std::string& artifact_folder, co
   const std::string old = base::join_path(folder, ".checkpoint.old");
   GQ_RETURN_IF_ERROR(env.remove_tree(partial));
   GQ_RETURN_IF_ERROR(env.remove_tree(old));
-  GQ_RETURN_IF_ERROR(link_checkpoint(env, artifact_folder, partial));
+  if (const Status linked = link_checkpoint(env, artifact_folder, partial); !linked.ok()) {
+    env.remove_tree(partial).IgnoreError();  // a full disk gets its space back
+    return linked;
+  }
   if (env.exists(target)) GQ_RETURN_IF_ERROR(env.rename(target, old));
   GQ_RETURN_IF_ERROR(env.rename(partial, target));
   GQ_RETURN_IF_ERROR(env.sync_folder(folder));

@@ -1,6 +1,7 @@
 // What the bodies of RunOutput share, and the body that writes JSON lines.
 #include "cli/run_output.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <ostream>
 
@@ -62,16 +63,21 @@ std::unique_ptr<RunOutput> make_json_output(std::ostream& out) {
 }
 
 void Rate::update(int64_t done, const std::string& what, int64_t now_ms) {
-  if (first_done_ >= 0 && done >= first_done_ && what == what_) return;
-  what_ = what;
-  first_done_ = done;
-  first_ms_ = now_ms;
+  if (first_done_ < 0 || done < first_done_ || what != what_) {
+    first_done_ = done;
+    first_ms_ = now_ms;
+    what_ = what;
+  }
+  last_done_ = done;
+  last_ms_ = now_ms;
 }
 
-double Rate::seconds_left(int64_t done, int64_t total, int64_t now_ms) const {
-  if (first_done_ < 0 || done <= first_done_ || now_ms <= first_ms_) return -1;
-  const double per_unit = static_cast<double>(now_ms - first_ms_) / 1000.0 / static_cast<double>(done - first_done_);
-  return per_unit * static_cast<double>(total - done);
+double Rate::seconds_left(int64_t total, int64_t now_ms) const {
+  if (first_done_ < 0 || last_done_ <= first_done_ || last_ms_ <= first_ms_) return -1;
+  const double per_unit_ms = static_cast<double>(last_ms_ - first_ms_) / static_cast<double>(last_done_ - first_done_);
+  // Between two reports it counts down, rather than growing with the time that the next one takes.
+  const double left_ms = per_unit_ms * static_cast<double>(total - last_done_) - static_cast<double>(now_ms - last_ms_);
+  return std::max(left_ms, 0.0) / 1000.0;
 }
 
 std::string show_seconds(double seconds) {

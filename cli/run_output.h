@@ -50,10 +50,11 @@ std::unique_ptr<RunOutput> make_json_output(std::ostream& out);  // one object p
 class Rate {
  public:
   void update(int64_t done, const std::string& what, int64_t now_ms);
-  double seconds_left(int64_t done, int64_t total, int64_t now_ms) const;  // < 0: not known yet
+  double seconds_left(int64_t total, int64_t now_ms) const;  // < 0: not known yet
 
  private:
   int64_t first_done_ = -1, first_ms_ = 0;
+  int64_t last_done_ = 0, last_ms_ = 0;
   std::string what_;
 };
 

@@ -16,7 +16,7 @@ constexpr int kBarWidth = 24;
 std::string show_progress(const Progress& progress, const Rate& rate, int64_t now_ms) {
   std::string text = progress.unit + " " + std::to_string(progress.done);
   if (progress.total > 0) text += "/" + std::to_string(progress.total);
-  const double left = rate.seconds_left(progress.done, progress.total, now_ms);
+  const double left = rate.seconds_left(progress.total, now_ms);
   if (left >= 0 && progress.done < progress.total) text += ", " + show_seconds(left) + " left";
   return progress.message.empty() ? text : text + ", " + progress.message;
 }

@@ -41,7 +41,8 @@ class Launcher {
   // started, with the reason.
   virtual StatusOr<int64_t> start(uint64_t id, const LaunchSpec& spec) = 0;
   virtual void signal(uint64_t id, Signal signal) = 0;  // to the whole group; unknown or gone: nothing happens
-  virtual void write_log(uint64_t id, std::string_view line) = 0;  // a line in the process's log
+  // A line in the process's log; also after its end, until the next wait().
+  virtual void write_log(uint64_t id, std::string_view line) = 0;
   // Waits until something happens, `wake_fd` (-1: none) is readable, or the time is over. After kExited nothing more
   // comes from that process.
   virtual std::vector<ProcessEvent> wait(int timeout_ms, int wake_fd) = 0;

@@ -136,13 +136,16 @@ class PosixLauncher final : public Launcher {
   }
 
   void write_log(uint64_t id, std::string_view line) override {
-    const auto found = processes_.find(id);
-    if (found == processes_.end()) return;
+    const auto running = processes_.find(id);
+    const auto ended = ended_logs_.find(id);
+    if (running == processes_.end() && ended == ended_logs_.end()) return;
+    const int log = running != processes_.end() ? running->second.log.get() : ended->second.get();
     const std::string text = std::string(line) + "\n";
-    [[maybe_unused]] const ssize_t written = ::write(found->second.log.get(), text.data(), text.size());
+    [[maybe_unused]] const ssize_t written = ::write(log, text.data(), text.size());
   }
 
   std::vector<ProcessEvent> wait(int timeout_ms, int wake_fd) override {
+    ended_logs_.clear();
     poll_once(timeout_ms, wake_fd);
     std::vector<ProcessEvent> events;
     for (auto it = processes_.begin(); it != processes_.end();) {
@@ -153,6 +156,7 @@ class PosixLauncher final : public Launcher {
         read_lines(it->first, process, 1 << 20, events);  // what was in the pipe when it died
         if (!process.partial.empty()) events.push_back({it->first, ProcessEvent::Kind::kLine, process.partial, 0});
         events.push_back({it->first, ProcessEvent::Kind::kExited, "", process.exit_code});
+        ended_logs_[it->first] = std::move(process.log);
         it = processes_.erase(it);
       } else {
         ++it;
@@ -216,6 +220,7 @@ class PosixLauncher final : public Launcher {
   }
 
   std::map<uint64_t, Process> processes_;
+  std::map<uint64_t, Fd> ended_logs_;  // of processes whose end the last wait() reported, with their last lines
 };
 
 }  // namespace

@@ -29,13 +29,15 @@ TEST(OutputTest, SecondsReadWell) {
 
 TEST(OutputTest, TheRateCountsFromWhereTheStageStarted) {
   Rate rate;
-  EXPECT_LT(rate.seconds_left(0, 10, 0), 0);
+  EXPECT_LT(rate.seconds_left(10, 0), 0);
   rate.update(4, "", 1'000);  // resumed at 4 of 10
-  EXPECT_LT(rate.seconds_left(4, 10, 2'000), 0) << "nothing done yet";
+  EXPECT_LT(rate.seconds_left(10, 2'000), 0) << "nothing done yet";
   rate.update(6, "", 3'000);
-  EXPECT_DOUBLE_EQ(rate.seconds_left(6, 10, 3'000), 4);
+  EXPECT_DOUBLE_EQ(rate.seconds_left(10, 3'000), 4);
+  EXPECT_DOUBLE_EQ(rate.seconds_left(10, 3'500), 3.5) << "it counts down";
+  EXPECT_DOUBLE_EQ(rate.seconds_left(10, 60'000), 0);
   rate.update(6, "something else", 3'000);
-  EXPECT_LT(rate.seconds_left(6, 10, 4'000), 0);
+  EXPECT_LT(rate.seconds_left(10, 4'000), 0);
 }
 
 TEST(OutputTest, PlainLinesAreFew) {

@@ -81,6 +81,16 @@ TEST_F(LauncherTest, LinesErrorsNotesAndExitCode) {
   EXPECT_THAT(log(), HasSubstr("note: hello\n"));
 }
 
+TEST_F(LauncherTest, TheLastLinesOfAProcessCanStillBeLogged) {
+  ASSERT_TRUE(start(1, "echo last").ok());
+  ASSERT_TRUE(wait_for(1));
+  launcher_->write_log(1, "error: last");
+  EXPECT_EQ(log(), "error: last\n");
+  launcher_->wait(0, -1);
+  launcher_->write_log(1, "too late");
+  EXPECT_EQ(log(), "error: last\n");
+}
+
 TEST_F(LauncherTest, ASignalShowsAs128PlusItsNumber) {
   ASSERT_TRUE(start(1, "kill -9 $$").ok());
   ASSERT_TRUE(wait_for(1));
