@@ -2,14 +2,16 @@
 stays as it was. One row per fault; the rows that need a disk of their own are skipped where mounting is not allowed."""
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
-from harness import DATA, Checks, Gridquant, Outcome, Safetensors, copy_model, fresh
+from harness import DATA, Checks, Gridquant, Outcome, Safetensors, children, copy_model, fresh
 
 FAILED, USAGE = 1, 2
 
@@ -212,25 +214,41 @@ class BadInput:
             subprocess.run(["umount", str(mount)], check=False)
 
     def fill_up(self, run, mount):
-        """The disk becomes full after the first block was committed."""
-        for artifact in list(run.work.glob("artifacts/quantize-*")) + [run.output]:
-            shutil.rmtree(artifact)
-        process = subprocess.Popen(run.command(extra=["-o", "json"]), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   text=True, cwd=run.folder)
-        lines, filled = [], False
-        for line in process.stdout:
-            lines.append(line)
-            event = json.loads(line)
-            if not filled and event["event"] == "progress" and event["stage"] == "quantize" and event["done"] >= 1:
-                filled = resize(mount, shutil.disk_usage(mount).used + (64 << 10))
-        process.wait()
-        outcome = Outcome(subprocess.CompletedProcess([], process.returncode, "".join(lines), ""))
+        """The disk becomes full while quantize writes its blocks. Its worker is stopped for as long as that takes."""
+        for _ in range(5):  # on a fast machine the worker may be through before it can be stopped
+            for artifact in list(run.work.glob("artifacts/quantize-*")) + [run.output]:
+                shutil.rmtree(artifact, ignore_errors=True)
+            outcome, filled = self.run_and_fill(run, mount)
+            if filled:
+                break
+            resize(mount, 200 << 20)
         self.checks.that(filled, "the disk was filled up in time", outcome)
         self.checks.that(outcome.status == FAILED and "no space" in outcome.text.lower(), "disk that fills up", outcome)
         self.checks.that(not (run.output / "checkpoint").exists(), "disk that fills up: no checkpoint was made")
         resize(mount, 200 << 20)
         outcome = run.run()
         self.checks.that(outcome.status == 0 and run.digests() == self.before, "with space again it goes on", outcome)
+
+    def run_and_fill(self, run, mount):
+        """(outcome, whether the disk was full before the last block was there)"""
+        process = subprocess.Popen(run.command(extra=["-o", "json"]), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   text=True, cwd=run.folder)
+        lines, filled = [], False
+        for line in process.stdout:
+            lines.append(line)
+            event = json.loads(line)
+            if filled or event["event"] != "progress" or event["stage"] != "quantize":
+                continue
+            workers = children(process.pid)
+            for worker in workers:
+                os.kill(worker, signal.SIGSTOP)
+            shards = len(list(run.work.glob("artifacts/quantize-*/checkpoint/*.safetensors")))
+            if workers and shards < event["total"] // 2:
+                filled = resize(mount, shutil.disk_usage(mount).used + (64 << 10))
+            for worker in workers:
+                os.kill(worker, signal.SIGCONT)
+        process.wait()
+        return Outcome(subprocess.CompletedProcess([], process.returncode, "".join(lines), "")), filled
 
     def play(self):
         if self.ready:

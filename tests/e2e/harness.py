@@ -102,6 +102,22 @@ def copy_model(source, target):
     return Path(target)
 
 
+def children(pid):
+    """Process ids of the workers that a process has started; zombies do not count."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.append(int(name))
+    return found
+
+
 class Safetensors:
     """One safetensors file, to be changed and written back; `header` and `data` may be made to lie."""
 

@@ -12,25 +12,9 @@ import subprocess
 import sys
 import time
 
-from harness import Checks, Gridquant, TIMEOUT_S, digests, fresh
+from harness import Checks, Gridquant, TIMEOUT_S, children, digests, fresh
 
 MOST_KILLS = 3  # in one round, before the run is let through
-
-
-def children(pid):
-    """Process ids of the workers that a process has started; zombies do not count."""
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
-                fields = file.read().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid and fields[0] != "Z":
-            found.append(int(name))
-    return found
 
 
 def kill(pid):
@@ -44,12 +28,25 @@ def kill(pid):
 class Round:
     def __init__(self, run, dice, seconds, complete, checks):
         self.run, self.dice, self.seconds, self.complete, self.checks = run, dice, seconds, complete, checks
+        self.resumed_blocks = 0
+
+    def wait(self, process):
+        """Until a random moment: any, or one soon after a random number of blocks was written."""
+        if self.dice.random() < 0.4:
+            time.sleep(self.dice.uniform(0, self.seconds))
+            return
+        blocks = self.dice.randint(0, 5)
+        while process.poll() is None:
+            if len(list(self.run.work.glob("artifacts/quantize-*/checkpoint/*.safetensors"))) >= blocks:
+                time.sleep(self.dice.uniform(0, 0.05))
+                return
+            time.sleep(0.002)
 
     def disturbed(self, victim):
         """One attempt, killed at a random moment unless it ends before: (status, was something killed, errors)."""
         process = subprocess.Popen(self.run.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                                    cwd=self.run.folder)
-        time.sleep(self.dice.uniform(0, self.seconds))
+        self.wait(process)
         killed = False
         if victim in ("worker", "both"):
             killed = any([kill(pid) for pid in children(process.pid)])
@@ -72,6 +69,7 @@ class Round:
         outcome = self.run.run()
         self.checks.that(outcome.status == 0, f"{victim} killed {kills} times: the same command succeeds", outcome)
         self.checks.that(self.run.digests() == self.complete, f"{victim} killed {kills} times: the same bytes", outcome)
+        self.resumed_blocks = self.run.report()["quantize"]["resumed_blocks"]
         return kills
 
 
@@ -90,13 +88,17 @@ def main():
     seconds = time.monotonic() - begin
     if not checks.that(outcome.status == 0, "the undisturbed run succeeds", outcome):
         return checks.finish()
-    run, kills = Gridquant(args.binaries, fresh(args.folder)), 0
+    run, kills, resumed = Gridquant(args.binaries, fresh(args.folder)), 0, 0
     for number in range(args.rounds):
         run.forget()
         victim = ("worker", "run", "both")[number % 3]
-        kills += Round(run, dice, seconds, undisturbed.digests(), checks).play(victim)
+        this = Round(run, dice, seconds, undisturbed.digests(), checks)
+        kills += this.play(victim)
+        resumed += this.resumed_blocks
     checks.that(kills > 0, f"something was killed in {args.rounds} rounds")
-    print(f"{args.rounds} rounds, {kills} kills, an undisturbed run takes {seconds:.1f} s")
+    checks.that(resumed > 0 or args.rounds < 8, "blocks of killed attempts were taken over")
+    print(f"{args.rounds} rounds, {kills} kills, {resumed} blocks taken over from killed attempts; "
+          f"an undisturbed run takes {seconds:.1f} s")
     return checks.finish()
 
 
