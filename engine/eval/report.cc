@@ -105,7 +105,7 @@ std::string shown_share(const std::optional<double>& value, int digits) {
   return value ? format_share(*value, digits) : "–";
 }
 std::string shown_increase(const std::optional<double>& value) {
-  return value ? format_increase(*value, 1) : "–";
+  return value ? format_increase(*value) : "–";
 }
 std::string shown_count(const std::optional<double>& value) {
   return value ? format_count(*value) : "–";

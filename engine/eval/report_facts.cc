@@ -19,18 +19,13 @@ const json* member(const json& object, const char* key) {
   return found == object.end() ? nullptr : &*found;
 }
 
-// How two languages compare on the two measures that do not depend on how a tokenizer cuts a language.
-struct Comparison {
-  double kl_ratio = 0;        // second over first
-  double increase_delta = 0;  // second minus first
-};
-
-std::string measures(const LanguageResult& first, const LanguageResult& second, const Comparison& c) {
+// The two measures that do not depend on how a tokenizer cuts a language.
+std::string measures(const LanguageResult& first, const LanguageResult& second) {
   std::string out = absl::StrFormat("KL to the original %s against %s nats per token",
                                     format_significant(*second.kl_mean, 3), format_significant(*first.kl_mean, 3));
-  if (c.kl_ratio > 0) absl::StrAppendFormat(&out, " (%.2f times)", c.kl_ratio);
-  absl::StrAppend(&out, ", perplexity ", format_increase(*second.perplexity_increase, 1), " against ",
-                  format_increase(*first.perplexity_increase, 1));
+  if (*first.kl_mean > 0) absl::StrAppendFormat(&out, " (%.2f times)", *second.kl_mean / *first.kl_mean);
+  absl::StrAppend(&out, ", perplexity ", format_increase(*second.perplexity_increase), " against ",
+                  format_increase(*first.perplexity_increase));
   if (first.tokens && second.tokens) {
     absl::StrAppend(&out, ", on ", format_count(*second.tokens), " ", second.name, " and ", format_count(*first.tokens),
                     " ", first.name, " tokens");
@@ -38,25 +33,37 @@ std::string measures(const LanguageResult& first, const LanguageResult& second, 
   return out;
 }
 
+// -1, 0 or 1: whether `second` is clearly less than, about equal to, or clearly more than `first`. Differences below a
+// tenth, or below `least`, are noise.
+int clear_difference(double first, double second, double least) {
+  const double difference = second - first;
+  if (std::abs(difference) < least || std::abs(difference) < 0.1 * std::max(std::abs(first), std::abs(second)))
+    return 0;
+  return difference > 0 ? 1 : -1;
+}
+
 std::string compare(const LanguageResult& first, const LanguageResult& second) {
-  constexpr double kNoDifference = 1.1;
-  Comparison c;
-  c.increase_delta = *second.perplexity_increase - *first.perplexity_increase;
-  if (*first.kl_mean > 0) c.kl_ratio = *second.kl_mean / *first.kl_mean;
-  const std::string numbers = measures(first, second, c);
-  const bool similar = *first.kl_mean == *second.kl_mean ||
-                       (c.kl_ratio > 0 && c.kl_ratio < kNoDifference && c.kl_ratio > 1 / kNoDifference);
-  if (similar) {
-    return absl::StrCat("No clear difference: quantization hurts ", second.name, " about as much as ", first.name, ": ",
-                        numbers, ".");
+  constexpr double kLeastIncrease = 0.001;  // a tenth of a percent of perplexity
+  const int kl = clear_difference(*first.kl_mean, *second.kl_mean, 1e-6);
+  const int perplexity = clear_difference(*first.perplexity_increase, *second.perplexity_increase, kLeastIncrease);
+  const std::string pair =
+      absl::StrCat(second.name, kl < 0 || perplexity < 0 ? " less than " : " more than ", first.name);
+  std::string verdict;
+  if (kl == 0 && perplexity == 0) {
+    verdict = absl::StrCat("No clear difference: quantization hurts ", second.name, " about as much as ", first.name);
+  } else if (kl == -perplexity) {
+    verdict =
+        absl::StrCat("The measures disagree on whether quantization hurts ", second.name, " more than ", first.name);
+  } else if (kl == perplexity) {
+    verdict = absl::StrCat(kl > 0 ? "Yes" : "No", ": quantization hurts ", pair);
+  } else if (perplexity == 0) {
+    verdict = absl::StrCat(kl > 0 ? "Yes: quantization hurts " : "No: quantization hurts ", pair,
+                           " by KL, and about as much by perplexity");
+  } else {
+    verdict = absl::StrCat(perplexity > 0 ? "Yes: quantization hurts " : "No: quantization hurts ", pair,
+                           " by perplexity, and about as much by KL");
   }
-  const bool more = *second.kl_mean > *first.kl_mean;
-  if (more != (c.increase_delta > 0)) {
-    return absl::StrCat("The measures disagree on whether quantization hurts ", second.name, " more than ", first.name,
-                        ": ", numbers, ".");
-  }
-  return absl::StrCat(more ? "Yes: quantization hurts " : "No: quantization hurts ", second.name,
-                      more ? " more than " : " less than ", first.name, ": ", numbers, ".");
+  return absl::StrCat(verdict, ": ", measures(first, second), ".");
 }
 
 }  // namespace
@@ -114,8 +121,8 @@ std::string format_share(double share, int digits) {
   return absl::StrFormat("%.*f %%", digits, share * 100);
 }
 
-std::string format_increase(double share, int digits) {
-  return absl::StrFormat("%+.*f %%", digits, share * 100);
+std::string format_increase(double share) {
+  return absl::StrFormat("%+.*f %%", std::abs(share) < 0.01 ? 2 : 1, share * 100);
 }
 
 std::string format_significant(double value, int digits) {
@@ -161,7 +168,7 @@ std::string headline(const json& report) {
   if (results.size() >= 2) return compare(results[0], results[1]);
   const LanguageResult& only = results.front();
   return absl::StrCat("Only ", only.name, " was measured: KL to the original ", format_significant(*only.kl_mean, 3),
-                      " nats per token, perplexity ", format_increase(*only.perplexity_increase, 1), ".");
+                      " nats per token, perplexity ", format_increase(*only.perplexity_increase), ".");
 }
 
 }  // namespace gridquant::eval

@@ -22,7 +22,7 @@ std::string format_bytes(double bytes);                    // "5.1 MiB"
 std::string format_seconds(double seconds);                // "0.42 s", "3 min 12 s", "1 h 04 min"
 std::string format_count(double count);                    // "12,345"
 std::string format_share(double share, int digits);        // 0.0213 -> "2.1 %"
-std::string format_increase(double share, int digits);     // 0.0213 -> "+2.1 %"
+std::string format_increase(double share);                 // 0.0213 -> "+2.1 %", 0.0041 -> "+0.41 %"
 std::string format_significant(double value, int digits);  // "0.0123", "12.35", "1.2e-06"
 
 std::string language_name(const std::string& tag);  // "en" -> "English"; unknown tags as they are
@@ -36,7 +36,7 @@ struct LanguageResult {
 std::vector<LanguageResult> language_results(const nlohmann::json& report);  // English and Korean first, others after
 
 // "Does quantization hurt Korean more than English?" in one sentence, from the numbers alone. A difference below a
-// tenth in KL counts as none, and measures that point in opposite directions are said to. "" without a validated
+// tenth counts as none, and measures that point in opposite directions are said to. "" without a validated
 // language.
 std::string headline(const nlohmann::json& report);
 

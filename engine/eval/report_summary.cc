@@ -59,7 +59,7 @@ void add_quality(const json& report, const Paint& paint, std::string& out) {
   for (const LanguageResult& r : results) {
     absl::StrAppendFormat(&out, "  %-22s %14s %14s   %s\n", "perplexity, " + r.name, shown(r.perplexity_original, 5),
                           shown(r.perplexity_quantized, 5),
-                          r.perplexity_increase ? format_increase(*r.perplexity_increase, 1) : "-");
+                          r.perplexity_increase ? format_increase(*r.perplexity_increase) : "-");
   }
   if (results.empty()) return;
   absl::StrAppend(&out, "\n",

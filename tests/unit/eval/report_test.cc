@@ -83,12 +83,21 @@ TEST(Headline, SaysNoWhenEnglishIsHurtMore) {
 }
 
 TEST(Headline, DoesNotDecideWhatTheNumbersDoNot) {
-  EXPECT_THAT(headline(with_languages(language(0.03, 0.0200), language(0.04, 0.0210))),
+  EXPECT_THAT(headline(with_languages(language(0.0300, 0.0200), language(0.0310, 0.0210))),
               StartsWith("No clear difference"));
   EXPECT_THAT(headline(with_languages(language(0.05, 0.02), language(0.01, 0.04))),
               StartsWith("The measures disagree"));
   EXPECT_THAT(headline(with_languages(language(0, 0), language(0, 0))), StartsWith("No clear difference"));
   EXPECT_THAT(headline(with_languages(language(0, 0), language(0.01, 0.02))), StartsWith("Yes"));
+}
+
+TEST(Headline, OneMeasureMayBeATie) {
+  EXPECT_THAT(headline(with_languages(language(0.0035, 0.0042), language(0.0041, 0.0032))),
+              StartsWith("No: quantization hurts Korean less than English by KL, and about as much by perplexity: "));
+  EXPECT_THAT(headline(with_languages(language(0.0035, 0.0032), language(0.0041, 0.0042))),
+              StartsWith("Yes: quantization hurts Korean more than English by KL, and about as much"));
+  EXPECT_THAT(headline(with_languages(language(0.03, 0.02), language(0.05, 0.021))),
+              StartsWith("Yes: quantization hurts Korean more than English by perplexity, and"));
 }
 
 TEST(Headline, OneLanguageOrNone) {
@@ -208,7 +217,8 @@ TEST(Facts, NumbersAsPeopleReadThem) {
   EXPECT_EQ(format_count(999), "999");
   EXPECT_EQ(format_count(1234567), "1,234,567");
   EXPECT_EQ(format_share(0.0213, 1), "2.1 %");
-  EXPECT_EQ(format_increase(-0.004, 1), "-0.4 %");
+  EXPECT_EQ(format_increase(-0.004), "-0.40 %");
+  EXPECT_EQ(format_increase(0.0213), "+2.1 %");
   EXPECT_EQ(format_significant(0.012345, 3), "0.0123");
   EXPECT_EQ(format_significant(12.345, 4), "12.35");
   EXPECT_EQ(format_significant(0.00000123, 2), "1.2e-06");
