@@ -43,7 +43,8 @@ def run_measured(command, log):
     """(seconds, peak bytes) of a command and the processes that it waited for. Ends this program if it fails."""
     with open(log, "w", encoding="utf-8") as file:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        # Beside its log: GPTQModel leaves files where it is started.
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=os.path.dirname(log))
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -201,8 +202,9 @@ def parse_args():
 
 
 def main():
-    bench = Bench(parse_args())
-    bench.args.model = os.path.abspath(bench.args.model)
+    args = parse_args()
+    args.bin, args.model, args.results = (os.path.abspath(path) for path in (args.bin, args.model, args.results))
+    bench = Bench(args)
     ours = measure_ours(bench)
     bench.results["runs"]["ours"] = ours
     peers = {} if bench.args.no_peers else measure_peers(bench, bench.tokens("gptq", "auto"))

@@ -25,8 +25,8 @@ def calibration_text():
     return wiki if os.path.exists(wiki) else os.path.join(ROOT, "models/data/calibration.en.txt")
 
 
-def run(*command):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+def run(*command, folder=None):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=folder)
     if done.returncode != 0:
         sys.exit(f"{command[0]} ended with status {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
     return done.stdout
@@ -53,7 +53,7 @@ def gptqmodel(work, model, tokens):
     out = os.path.join(work, "gptqmodel")
     if not os.path.exists(os.path.join(out, "config.json")):
         printed = run(sys.executable, os.path.join(ROOT, "bench/peers/gptqmodel_run.py"), model, tokens, out,
-                      "--length", LENGTH)
+                      "--length", LENGTH, folder=work)
         print(re.findall(r"^PEER .*$", printed, re.MULTILINE)[-1])
     return out
 
