@@ -125,15 +125,16 @@ class ArtifactLock {
   ~ArtifactLock() {
     if (fd_ >= 0) close(fd_);
   }
-  Status take(const std::string& path) {
+  Status take(const std::string& path, JsonLines& progress) {
     fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd_ < 0) return absl::PermissionDeniedError(absl::StrCat(path, ": cannot be made: ", std::strerror(errno)));
     const auto deadline = std::chrono::steady_clock::now() + kLockWait;
-    while (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+    for (bool told = false; flock(fd_, LOCK_EX | LOCK_NB) != 0; told = true) {
       if (errno != EWOULDBLOCK && errno != EINTR) {
         return absl::UnavailableError(absl::StrCat(path, ": cannot be locked: ", std::strerror(errno)));
       }
       if (stop_requested) return absl::CancelledError("asked to stop while waiting for the artifact's lock");
+      if (!told) progress.note(absl::StrCat("waiting for ", path));
       if (std::chrono::steady_clock::now() >= deadline) {
         return absl::UnavailableError(absl::StrCat(path, ": another attempt is still writing this artifact"));
       }
@@ -161,7 +162,7 @@ Status run(const Options& options, const device::CpuInfo& cpu, JsonLines& progre
   GQ_ASSIGN_OR_RETURN(const stages::Task task, stages::read_task(env, options.task));
   GQ_RETURN_IF_ERROR(env.make_folders(task.artifact));
   ArtifactLock lock;
-  GQ_RETURN_IF_ERROR(lock.take(base::join_path(task.artifact, "lock")));
+  GQ_RETURN_IF_ERROR(lock.take(base::join_path(task.artifact, "lock"), progress));
   const int wanted = options.threads > 0 ? options.threads : task.threads;
   device::ThreadPool pool(wanted > 0 ? wanted : cpu.cores);
   const char* chosen = std::getenv(kCoreType);

@@ -72,6 +72,13 @@ class Worker : public ::testing::Test {
     return events;
   }
 
+  bool says_waiting() const {
+    std::ifstream file(output());
+    std::stringstream text;
+    text << file.rdbuf();
+    return text.str().find("waiting for") != std::string::npos;
+  }
+
   std::string folder_;
 };
 
@@ -113,7 +120,7 @@ TEST_F(Worker, StopsWhileItWaitsForTheLock) {
   ASSERT_GE(other, 0);
   ASSERT_EQ(flock(other, LOCK_EX), 0);
   const pid_t pid = start({"--task", task});
-  usleep(300'000);  // long enough to be waiting; if it is not yet, it stops at the next opportunity all the same
+  while (!says_waiting() && waitpid(pid, nullptr, WNOHANG) == 0) usleep(10'000);  // it gives up by itself in the end
   kill(pid, SIGTERM);
   EXPECT_EQ(wait_for(pid), static_cast<int>(ExitCode::kCancelled));
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/analyze/artifact.json"));
