@@ -34,20 +34,6 @@ struct RunOptions {
   bool no_cache = false;
 };
 
-StatusOr<std::map<std::string, std::string>> parse_params(const std::vector<std::string>& params) {
-  std::map<std::string, std::string> parsed;
-  for (const std::string& param : params) {
-    const size_t equals = param.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      return absl::InvalidArgumentError("-p " + param + ": write -p key=value");
-    }
-    if (!parsed.emplace(param.substr(0, equals), param.substr(equals + 1)).second) {
-      return absl::InvalidArgumentError("-p " + param.substr(0, equals) + " is given twice");
-    }
-  }
-  return parsed;
-}
-
 // The whole of `gridquant run`, step by step; each step that fails ends it with a message and an exit code.
 class RunCommand {
  public:
@@ -63,7 +49,7 @@ class RunCommand {
 
  private:
   bool read_pipeline() {
-    const auto params = parse_params(options_.params);
+    const auto params = spec::parse_param_arguments(options_.params);
     if (!params.ok()) return fail(invocation_, options_.format, params.status(), kExitUsage), false;
     const StatusOr<std::string> text = base::read_file(env_, absolute(invocation_, options_.file));
     if (!text.ok()) return fail(invocation_, options_.format, text.status(), kExitUsage), false;
