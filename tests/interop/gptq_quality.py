@@ -3,8 +3,8 @@ defaults, on SmolLM2-135M with the same calibration token ids (symmetric, 4 bits
 
 usage: gptq_quality.py GRIDQUANT WORK_FOLDER
 
-Exit status 1 unless GPTQ is better than rounding and within LIMIT of GPTQModel's KL; says whether GOAL is reached. The evaluator is independent of
-gridquant (evaluate.py). GPTQModel's part takes about five minutes on two cores.
+Exit status 1 unless GPTQ is better than rounding and within LIMIT of GPTQModel's KL; says whether GOAL is reached. The
+evaluator is independent of gridquant (evaluate.py). GPTQModel's part takes about five minutes on two cores.
 """
 
 import json
