@@ -1,5 +1,6 @@
 // What one model architecture is: a table of tensors, a table of sites, and the forward pass of one block cut at the
-// sites. One file per architecture in model/arch/, one line each in model/arch/list.cc.
+// sites. One file per architecture in model/arch/, one line each in model/arch/list.cc; what a file is made of is in
+// model/arch/decoder.h.
 //
 // A *site* is a place in a block whose input several weights share (q, k, v; gate, up): statistics belong to the site.
 // Walking the sites in order does every product of the block once, and lets each site's weights be replaced (quantized)
@@ -17,6 +18,8 @@
 #include "engine/tensor/tensor.h"
 
 namespace gridquant::model {
+
+class ConfigFields;  // config_fields.h
 
 enum class TensorRole { kEmbedding, kLmHead, kNorm, kLinear, kBias };
 
@@ -70,6 +73,9 @@ class Architecture {
  public:
   virtual ~Architecture() = default;
   virtual std::string name() const = 0;  // as in config.json's "architectures"
+  // Reads config.json's fields, with the defaults that transformers has for this architecture. Errors are kept in
+  // `fields`. `config` has its architecture already.
+  virtual void read_config(ConfigFields& fields, ModelConfig& config) const = 0;
   // Every tensor outside the blocks (embedding, final norm, lm_head unless tied), and every tensor of block `b`.
   virtual std::vector<TensorSpec> outer_tensors(const ModelConfig& config) const = 0;
   virtual std::vector<TensorSpec> block_tensors(const ModelConfig& config, int64_t b) const = 0;

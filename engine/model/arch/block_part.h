@@ -1,0 +1,104 @@
+// Inside engine/model only: a part of a decoder block. It reads the residual stream through its norm and adds its
+// result to it. Attention and the MLP are parts; a mixture of experts is another. A block (arch/decoder.h) is its parts
+// one after the other.
+//
+// A part is its tables (tensors, sites) as much as its arithmetic: make it without weights to ask for the tables. It
+// starts from an input of its own norm (`begin`) and is cut at its own sites, numbered from 0; advance() at its last
+// site adds to the residual stream and leaves no next input.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/model/architecture.h"
+
+namespace gridquant::model {
+
+constexpr char kAttentionInput[] = "attention_input";
+constexpr char kAttentionOutput[] = "attention_output";
+constexpr char kMlpInput[] = "mlp_input";
+constexpr char kMlpOutput[] = "mlp_output";
+
+// Before the names of block `b`'s tensors: "model.layers.3."
+std::string block_prefix(const ModelConfig& config, int64_t b);
+
+// fp32 memory of one thread that the parts of a block use one after the other: it grows to the largest need.
+class ScratchFloats {
+ public:
+  // A dense matrix over uninitialised memory; valid until the next call.
+  tensor::Matrix<float> matrix(int64_t rows, int64_t cols);
+
+ private:
+  tensor::Buffer buffer_;
+};
+
+// How an architecture normalizes.
+struct NormStyle {
+  float eps = 1e-6f;
+  bool plus_one = false;  // Gemma: the stored weight is the distance from 1
+};
+
+// Thread-safety: as model::Block.
+class BlockPart {
+ public:
+  // What one thread needs beside ScratchFloats. It serves every block of the model.
+  class Scratch {
+   public:
+    virtual ~Scratch() = default;
+  };
+
+  BlockPart(ops::Compute compute, const NormStyle& norm_style) : compute_(compute), norm_style_(norm_style) {}
+  virtual ~BlockPart() = default;
+  BlockPart(const BlockPart&) = delete;
+  BlockPart& operator=(const BlockPart&) = delete;
+
+  const std::vector<TensorSpec>& tensors() const { return tensors_; }  // in the order in which they were added
+  const std::vector<SiteSpec>& sites() const { return sites_; }        // in execution order
+
+  // Every tensor of the table that is not a linear weight, F32, in table order.
+  Status take_norms_and_biases(std::span<tensor::Tensor> given);
+  // NotFound if the part has no linear weight of this name.
+  virtual Status set_weight(const std::string& name, tensor::Matrix<const float> w);
+  virtual void drop_weight(const std::string& name);
+
+  // `floats` outlives the result.
+  virtual std::unique_ptr<Scratch> make_scratch(int64_t max_tokens, ScratchFloats& floats) const = 0;
+  // x0 = the input of site 0.
+  virtual Status begin(const SequenceView& s, const ops::Operand& x0, Scratch& scratch) const = 0;
+  virtual Status advance(int site, const SequenceView& s, const ops::Operand& x, const ops::Operand& next_x,
+                         Scratch& scratch) const = 0;
+
+ protected:
+  // Rows of the tables, added by the constructor of the part. A linear weight belongs to the site added last. The
+  // result names the norm or weight in the calls below.
+  void add_site(const std::string& name, int64_t width);
+  size_t add_norm(const std::string& name, int64_t width);
+  size_t add_linear(const std::string& layer, int64_t out, int64_t in, bool has_bias);
+
+  ops::Compute compute() const { return compute_; }
+  Status norm(size_t which, tensor::Matrix<const float> x, const ops::Operand& out) const;
+  // y = x W^T + bias.
+  Status linear(size_t which, const ops::Operand& x, tensor::Matrix<float> y) const;
+  // y += x W^T + bias.
+  Status add_product(size_t which, const ops::Operand& x, tensor::Matrix<float> y) const;
+
+ private:
+  struct Linear {
+    size_t tensor = 0;  // in tensors_
+    ops::LinearWeight weight;
+    tensor::Tensor bias;  // shape [] where there is none
+  };
+  tensor::Tensor* slot_of(size_t tensor_index);
+  Status add_bias(const Linear& linear, tensor::Matrix<float> y) const;
+
+  ops::Compute compute_;
+  NormStyle norm_style_;
+  std::vector<TensorSpec> tensors_;
+  std::vector<SiteSpec> sites_;
+  std::vector<Linear> linears_;
+  std::vector<tensor::Tensor> norms_;
+};
+
+}  // namespace gridquant::model
