@@ -65,7 +65,7 @@ StatusOr<json> measure_tensors(StageContext& context, const ModelSource& source,
     context.progress.progress(begin, total, "tensor", "weight statistics");
     GQ_RETURN_IF_ERROR(parallel(context.pool, std::min(batch, total - begin), [&](int64_t i, int) -> Status {
       const size_t index = order[static_cast<size_t>(begin + i)];
-      GQ_ASSIGN_OR_RETURN(const tensor::Tensor tensor, source.checkpoint.read(specs[index].name));
+      GQ_ASSIGN_OR_RETURN(const tensor::Tensor tensor, source.tensors->read(specs[index].name));
       GQ_ASSIGN_OR_RETURN(statistics[index], weight_statistics(specs[index].name, tensor));
       return absl::OkStatus();
     }));
@@ -73,28 +73,23 @@ StatusOr<json> measure_tensors(StageContext& context, const ModelSource& source,
   context.progress.progress(total, total, "tensor", "weight statistics");
   json tensors = json::array();
   for (size_t i = 0; i < specs.size(); ++i) {
-    tensors.push_back(to_json(specs[i], *source.checkpoint.find(specs[i].name), statistics[i]));
+    tensors.push_back(to_json(specs[i], *source.tensors->find(specs[i].name), statistics[i]));
   }
   return tensors;
 }
 
-// Names, sizes and digests of the files that the model consists of: what later stages' keys stand on.
+// Paths, sizes and digests of the files that the model consists of: what later stages' keys stand on.
 StatusOr<json> digest_files(StageContext& context, const ModelSource& source) {
-  std::vector<std::string> names = {"config.json", "tokenizer.json"};
-  for (const std::string& file : source.checkpoint.files()) names.push_back(file);
-  std::vector<json> entries(names.size());
-  GQ_RETURN_IF_ERROR(parallel(context.pool, static_cast<int64_t>(names.size()), [&](int64_t i, int) -> Status {
-    const std::string path = base::join_path(source.folder, names[i]);
-    if (!context.env.exists(path)) return absl::OkStatus();  // no tokenizer.json: calibrate says so
+  json files = json::array();
+  for (const std::string& path : source.files) files.push_back({{"path", path}});
+  GQ_RETURN_IF_ERROR(parallel(context.pool, static_cast<int64_t>(files.size()), [&](int64_t i, int) -> Status {
+    const std::string& path = source.files[i];
     GQ_ASSIGN_OR_RETURN(const uint64_t bytes, context.env.file_size(path));
     GQ_ASSIGN_OR_RETURN(const std::string sha256, base::digest_of_file(context.env, path));
-    entries[i] = {{"name", names[i]}, {"bytes", bytes}, {"sha256", sha256}};
+    files[i]["bytes"] = bytes;
+    files[i]["sha256"] = sha256;
     return absl::OkStatus();
   }));
-  json files = json::array();
-  for (json& entry : entries) {
-    if (!entry.is_null()) files.push_back(std::move(entry));
-  }
   return files;
 }
 
@@ -103,7 +98,7 @@ std::vector<std::string> unknown_tensors(const ModelSource& source, const std::v
   std::set<std::string> known;
   for (const model::TensorSpec& spec : specs) known.insert(spec.name);
   std::vector<std::string> unknown;
-  for (const std::string& name : source.checkpoint.names()) {
+  for (const std::string& name : source.tensors->names()) {
     if (!known.contains(name)) unknown.push_back(name);
   }
   return unknown;
@@ -114,13 +109,13 @@ void summarize(const ModelSource& source, const std::vector<model::TensorSpec>& 
   uint64_t bytes = 0;
   std::set<std::string> dtypes;
   for (const model::TensorSpec& spec : specs) {
-    const formats::TensorEntry* entry = source.checkpoint.find(spec.name);
+    const formats::TensorEntry* entry = source.tensors->find(spec.name);
     parameters += tensor::element_count(spec.shape);
     bytes += entry->bytes;
     dtypes.insert(std::string(tensor::name_of(entry->dtype)));
   }
   summary = {{"architecture", source.config.architecture},
-             {"model", source.folder},
+             {"model", source.path},
              {"parameters", parameters},
              {"bytes", bytes},
              {"dtype", absl::StrJoin(dtypes, "+")},
@@ -147,7 +142,7 @@ Status run_analyze(StageContext& context) {
                                           unknown.size() > listed.size() ? ", ..." : ""));
   }
   summarize(source, specs, context.summary);
-  const json analysis = {{"format", 1},
+  const json analysis = {{"format", 2},
                          {"model", folder},
                          {"summary", context.summary},
                          {"files", std::move(files)},

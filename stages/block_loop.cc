@@ -14,12 +14,12 @@ StatusOr<LoadedBlock> load_block(const ModelSource& source, int64_t b, const Loa
   const Status status = guard_memory([&]() -> Status {
     for (const model::TensorSpec& spec : source.block(b)) {
       if (filter.raw && filter.raw(spec.name)) {
-        GQ_ASSIGN_OR_RETURN(tensor::Tensor raw, source.checkpoint.read(spec.name));
+        GQ_ASSIGN_OR_RETURN(tensor::Tensor raw, source.tensors->read(spec.name));
         loaded.raw.push_back({spec.name, std::move(raw)});
       }
       const bool linear = spec.role == model::TensorRole::kLinear;
       if (linear && filter.weight && !filter.weight(spec.name)) continue;
-      GQ_ASSIGN_OR_RETURN(tensor::Tensor values, source.checkpoint.read_f32(spec.name, spec.shape));
+      GQ_ASSIGN_OR_RETURN(tensor::Tensor values, source.tensors->read_f32(spec.name, spec.shape));
       if (linear) {
         loaded.weights.emplace(spec.name, std::move(values));
       } else {

@@ -28,7 +28,7 @@ StatusOr<TokenSet> tokenize(StageContext& context, const ModelSource& source) {
                                                    " datasets; use at least ", datasets));
   }
   TokenRequest request;
-  request.model_folder = source.folder;
+  request.texts = source.texts;
   request.vocab_size = source.config.vocab_size;
   request.datasets = parse_datasets(with.at("datasets"), samples);
   request.length = with.at("sequenceLength").get<int64_t>();
@@ -56,7 +56,7 @@ class Measurement {
   Status run() {
     GQ_ASSIGN_OR_RETURN(const std::string name, embedding_name(source_));
     {
-      GQ_ASSIGN_OR_RETURN(const tensor::Tensor embedding, source_.checkpoint.read(name));
+      GQ_ASSIGN_OR_RETURN(const tensor::Tensor embedding, source_.tensors->read(name));
       GQ_RETURN_IF_ERROR(embed_tokens(source_, embedding, tokens_, context_.pool, hidden_));
     }
     const int64_t blocks = source_.config.block_count;

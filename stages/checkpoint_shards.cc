@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/formats/checkpoint.h"
 #include "engine/formats/gptq.h"
 #include "stages/parallel.h"
 
@@ -113,15 +114,15 @@ Status CheckpointShards::read_report(int64_t b, json& summary) const {
 
 StatusOr<uint64_t> CheckpointShards::finish() {
   GQ_RETURN_IF_ERROR(background_.wait());
-  GQ_ASSIGN_OR_RETURN(std::string config_json, base::read_file(env_, base::join_path(source_.folder, "config.json")));
+  GQ_ASSIGN_OR_RETURN(std::string config_json, source_.texts->read("config.json"));
   formats::GptqSettings settings;
   settings.grid = plan_.options.grid;
   settings.act_order = plan_.options.act_order;
   settings.damp_percent = plan_.options.damp_percent;
-  settings.model_name = base::file_name_of(source_.folder);
+  settings.model_name = base::file_name_of(source_.path);
   settings.excluded_modules = plan_.excluded_modules();
   formats::FinishOptions finish;
-  finish.source_folder = source_.folder;
+  finish.companions = source_.texts;
   finish.config_json = std::move(config_json);
   finish.quantization_config = formats::gptq_quantization_config(settings);
   GQ_RETURN_IF_ERROR(writer_.finish(finish));

@@ -10,9 +10,9 @@ namespace {
 
 using nlohmann::json;
 
-Status check_unchanged(base::Env& env, const std::string& model, const json& files) {
+Status check_unchanged(base::Env& env, const json& files) {
   for (const json& file : files) {
-    const std::string path = base::join_path(model, file.at("name").get<std::string>());
+    const std::string path = file.at("path").get<std::string>();
     GQ_ASSIGN_OR_RETURN(const uint64_t bytes, env.file_size(path));
     if (bytes != file.at("bytes").get<uint64_t>()) {
       return absl::FailedPreconditionError(absl::StrCat(path, ": has changed since analyze (", bytes,
@@ -41,7 +41,7 @@ StatusOr<ModelSource> open_analyzed_model(StageContext& context) {
   try {
     const json analysis = json::parse(text);
     model = analysis.at("model").get<std::string>();
-    GQ_RETURN_IF_ERROR(check_unchanged(context.env, model, analysis.at("files")));
+    GQ_RETURN_IF_ERROR(check_unchanged(context.env, analysis.at("files")));
   } catch (const json::exception& e) {
     return absl::DataLossError(absl::StrCat(path, ": is not an analysis: ", e.what()));
   }

@@ -39,7 +39,7 @@ uint64_t forecast_memory(const ModelSource& source, const TokenSet& tokens, ops:
   const uint64_t length = static_cast<uint64_t>(tokens.length);
   const uint64_t scratch = static_cast<uint64_t>(threads) * length * kFloat * (length + widest + 3 * hidden);
   uint64_t outer = 0;
-  for (const model::TensorSpec& spec : source.outer()) outer += source.checkpoint.find(spec.name)->bytes;
+  for (const model::TensorSpec& spec : source.outer()) outer += source.tensors->find(spec.name)->bytes;
   return streams + operands + weights + statistics + scratch + outer + kProcess;
 }
 

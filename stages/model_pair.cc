@@ -58,7 +58,7 @@ StatusOr<QuantizedSource> open_quantized(base::Env& env, const std::string& fold
 StatusOr<LoadedPair> load_pair(const ModelSource& original, const QuantizedSource& quantized, int64_t b) {
   LoadedPair pair;
   GQ_ASSIGN_OR_RETURN(pair.original, load_block(original, b, {}));
-  const formats::Checkpoint& checkpoint = quantized.source.checkpoint;
+  const formats::TensorSource& checkpoint = *quantized.source.tensors;
   const auto is_packed = [&](const std::string& name) {
     return name.ends_with(kWeightSuffix) &&
            checkpoint.contains(absl::StrCat(name.substr(0, name.size() - kWeightSuffix.size()), ".qweight"));
@@ -89,10 +89,10 @@ ModelPair::ModelPair(const ModelSource& original, const QuantizedSource& quantiz
 Status ModelPair::embed() {
   GQ_ASSIGN_OR_RETURN(const std::string name, embedding_name(original_));
   {
-    GQ_ASSIGN_OR_RETURN(const tensor::Tensor embedding, original_.checkpoint.read(name));
+    GQ_ASSIGN_OR_RETURN(const tensor::Tensor embedding, original_.tensors->read(name));
     GQ_RETURN_IF_ERROR(embed_tokens(original_, embedding, tokens_, pool_, hidden_original_));
   }
-  GQ_ASSIGN_OR_RETURN(const tensor::Tensor embedding, quantized_.source.checkpoint.read(name));
+  GQ_ASSIGN_OR_RETURN(const tensor::Tensor embedding, quantized_.source.tensors->read(name));
   return embed_tokens(quantized_.source, embedding, tokens_, pool_, hidden_quantized_);
 }
 
@@ -125,9 +125,9 @@ StatusOr<ModelPair::Head> ModelPair::make_head(const ModelSource& source) {
     const bool tied = spec.role == model::TensorRole::kEmbedding && source.config.tied_embeddings;
     if (spec.role == model::TensorRole::kLmHead || tied) weight_name = spec.name;
     if (spec.role != model::TensorRole::kNorm) continue;
-    GQ_ASSIGN_OR_RETURN(head.norm, source.checkpoint.read(spec.name));
+    GQ_ASSIGN_OR_RETURN(head.norm, source.tensors->read(spec.name));
   }
-  GQ_ASSIGN_OR_RETURN(const tensor::Tensor weight, source.checkpoint.read(weight_name));
+  GQ_ASSIGN_OR_RETURN(const tensor::Tensor weight, source.tensors->read(weight_name));
   if (weight.dtype() == tensor::DType::kBF16) {
     GQ_ASSIGN_OR_RETURN(head.weight, ops::LinearWeight::pack(compute_, weight.matrix<tensor::BF16>()));
   } else {
@@ -185,11 +185,11 @@ StatusOr<std::vector<eval::Divergence>> ModelPair::predict() {
   for (int64_t i = 0; i < tokens_.count(); ++i) by_language[tokens_.language_of[i]].merge(sequences[i]);
   for (const eval::Divergence& d : by_language) {
     if (!std::isfinite(d.nll_original)) {
-      return absl::FailedPreconditionError(absl::StrCat(original_.folder, ": the model's logits are not finite"));
+      return absl::FailedPreconditionError(absl::StrCat(original_.path, ": the model's logits are not finite"));
     }
     if (!std::isfinite(d.nll_quantized) || !std::isfinite(d.kl)) {
       return absl::FailedPreconditionError(
-          absl::StrCat(quantized_.source.folder, ": the quantized model's logits are not finite"));
+          absl::StrCat(quantized_.source.path, ": the quantized model's logits are not finite"));
     }
   }
   return by_language;

@@ -1,4 +1,4 @@
-// Opens a model folder. Not here: reading of weights (block_loop), statistics of weights (analyze).
+// Opens a model. Not here: reading of weights (block_loop), statistics of weights (analyze).
 #include "stages/model_source.h"
 
 #include "absl/strings/str_cat.h"
@@ -8,14 +8,15 @@ namespace gridquant::stages {
 namespace {
 
 constexpr size_t kMaxListed = 10;
+constexpr char kConfigFile[] = "config.json";
 
 bool is_supported(tensor::DType dtype) {
   return dtype == tensor::DType::kF32 || dtype == tensor::DType::kF16 || dtype == tensor::DType::kBF16;
 }
 
-// What is wrong with `spec` in the checkpoint, or "".
-std::string problem_of(const model::TensorSpec& spec, const formats::Checkpoint& checkpoint) {
-  const formats::TensorEntry* entry = checkpoint.find(spec.name);
+// What is wrong with `spec` among `tensors`, or "".
+std::string problem_of(const model::TensorSpec& spec, const formats::TensorSource& tensors) {
+  const formats::TensorEntry* entry = tensors.find(spec.name);
   if (entry == nullptr) {
     return absl::StrCat("tensor ", spec.name, " ", tensor::to_string(spec.shape), " is missing");
   }
@@ -30,6 +31,17 @@ std::string problem_of(const model::TensorSpec& spec, const formats::Checkpoint&
   return "";
 }
 
+StatusOr<ModelSource> with_config(formats::Source opened, const std::string& config_text) {
+  ModelSource source;
+  GQ_ASSIGN_OR_RETURN(source.config, model::parse_model_config(config_text, opened.texts->path_of(kConfigFile)));
+  source.architecture = &model::architecture_of(source.config);
+  source.path = std::move(opened.path);
+  source.tensors = std::move(opened.tensors);
+  source.texts = std::move(opened.texts);
+  source.files = std::move(opened.files);
+  return source;
+}
+
 }  // namespace
 
 std::vector<model::TensorSpec> ModelSource::all_tensors() const {
@@ -41,34 +53,27 @@ std::vector<model::TensorSpec> ModelSource::all_tensors() const {
   return all;
 }
 
-StatusOr<ModelSource> open_model(base::Env& env, const std::string& folder) {
-  const std::string config_path = base::join_path(folder, "config.json");
-  if (!env.is_folder(folder)) {
-    return absl::NotFoundError(absl::StrCat(folder, ": is not a folder (a Hugging Face model folder is needed)"));
-  }
-  GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env, config_path));
-  return open_model_as(env, folder, text);
+StatusOr<ModelSource> open_model(base::Env& env, const std::string& path) {
+  GQ_ASSIGN_OR_RETURN(formats::Source opened, formats::open_source(env, path));
+  GQ_ASSIGN_OR_RETURN(const std::string text, opened.texts->read(kConfigFile));
+  return with_config(std::move(opened), text);
 }
 
-StatusOr<ModelSource> open_model_as(base::Env& env, const std::string& folder, const std::string& config_text) {
-  ModelSource source;
-  source.folder = folder;
-  GQ_ASSIGN_OR_RETURN(source.config, model::parse_model_config(config_text, base::join_path(folder, "config.json")));
-  source.architecture = &model::architecture_of(source.config);
-  GQ_ASSIGN_OR_RETURN(source.checkpoint, formats::Checkpoint::open(env, folder));
-  return source;
+StatusOr<ModelSource> open_model_as(base::Env& env, const std::string& path, const std::string& config_text) {
+  GQ_ASSIGN_OR_RETURN(formats::Source opened, formats::open_source(env, path));
+  return with_config(std::move(opened), config_text);
 }
 
 Status check_tensors(const ModelSource& source) {
   std::vector<std::string> problems;
   size_t count = 0;
   for (const model::TensorSpec& spec : source.all_tensors()) {
-    std::string problem = problem_of(spec, source.checkpoint);
+    std::string problem = problem_of(spec, *source.tensors);
     if (problem.empty()) continue;
     if (++count <= kMaxListed) problems.push_back(std::move(problem));
   }
   if (count == 0) return absl::OkStatus();
-  std::string message = absl::StrCat(source.folder, ": ", absl::StrJoin(problems, "; "));
+  std::string message = absl::StrCat(source.path, ": ", absl::StrJoin(problems, "; "));
   if (count > kMaxListed) absl::StrAppend(&message, "; and ", count - kMaxListed, " more");
   return absl::FailedPreconditionError(message);
 }

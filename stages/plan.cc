@@ -144,7 +144,7 @@ using Entries = std::vector<std::pair<std::string, formats::TensorEntry>>;
 void add_entries(const PlannedTensor& planned, const ModelSource& source, const quant::GridSpec& grid,
                  Entries& entries) {
   if (!planned.quantize) {
-    entries.emplace_back(planned.name, *source.checkpoint.find(planned.name));
+    entries.emplace_back(planned.name, *source.tensors->find(planned.name));
     return;
   }
   const std::string module = planned.name.substr(0, planned.name.size() - kWeightSuffix.size());
@@ -158,7 +158,7 @@ Forecast forecast_sizes(const ModelSource& source, const Plan& plan) {
   Forecast forecast;
   for (const PlannedTensor& planned : plan.tensors) {
     add_entries(planned, source, plan.options.grid, shards[static_cast<size_t>(planned.block + 1)]);
-    forecast.original_bytes += source.checkpoint.find(planned.name)->bytes;
+    forecast.original_bytes += source.tensors->find(planned.name)->bytes;
   }
   for (const Entries& entries : shards) {
     forecast.shard_bytes.push_back(formats::safetensors_size(entries));
@@ -193,7 +193,7 @@ json kept_summary(const Plan& plan) {
 double bits_per_weight(const ModelSource& source, const Plan& plan) {
   double parameters = 0;
   for (const PlannedTensor& t : plan.tensors) {
-    parameters += static_cast<double>(tensor::element_count(source.checkpoint.find(t.name)->shape));
+    parameters += static_cast<double>(tensor::element_count(source.tensors->find(t.name)->shape));
   }
   return parameters > 0 ? 8.0 * static_cast<double>(plan.forecast.checkpoint_bytes) / parameters : 0;
 }
@@ -225,7 +225,7 @@ Status run_plan(StageContext& context) {
   GQ_ASSIGN_OR_RETURN(const std::string calibration, input_folder(context, "calibrate"));
   GQ_ASSIGN_OR_RETURN(const TokenSet tokens, read_tokens(context.env, calibration));
   Plan plan;
-  plan.model = source.folder;
+  plan.model = source.path;
   plan.solver = with.at("solver").get<std::string>();
   plan.options = solver_options(with);
   Decisions decisions(source, plan.options, with.at("exclude").get<std::vector<std::string>>());

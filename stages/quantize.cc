@@ -85,7 +85,7 @@ class Quantization {
     GQ_ASSIGN_OR_RETURN(const std::string embedding, embedding_name(source_));
     for (const model::TensorSpec& spec : source_.outer()) {
       if (shards_->outer_committed() && spec.name != embedding) continue;
-      GQ_ASSIGN_OR_RETURN(tensor::Tensor tensor, source_.checkpoint.read(spec.name));
+      GQ_ASSIGN_OR_RETURN(tensor::Tensor tensor, source_.tensors->read(spec.name));
       outer.push_back({spec.name, std::move(tensor)});
     }
     times_.lap("read");
@@ -236,9 +236,9 @@ Status run_quantize(StageContext& context) {
   GQ_ASSIGN_OR_RETURN(const ModelSource source, open_analyzed_model(context));
   GQ_ASSIGN_OR_RETURN(const std::string plan_folder, input_folder(context, "plan"));
   GQ_ASSIGN_OR_RETURN(const Plan plan, read_plan(context.env, plan_folder));
-  if (plan.model != source.folder) {
+  if (plan.model != source.path) {
     return absl::InvalidArgumentError(
-        absl::StrCat("plan was made for ", plan.model, ", analyze looked at ", source.folder));
+        absl::StrCat("plan was made for ", plan.model, ", analyze looked at ", source.path));
   }
   GQ_ASSIGN_OR_RETURN(const std::string calibration, input_folder(context, "calibrate"));
   GQ_ASSIGN_OR_RETURN(const TokenSet tokens, read_tokens(context.env, calibration));

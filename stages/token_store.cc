@@ -12,6 +12,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr const char* kTokenizer = "tokenizer.json";
 constexpr const char* kTokens = "tokens.bin";
 constexpr const char* kTokensInfo = "tokens.json";
 
@@ -75,8 +76,8 @@ std::vector<text::DatasetSpec> parse_datasets(const json& datasets, int64_t samp
 }
 
 StatusOr<TokenSet> make_tokens(base::Env& env, const TokenRequest& request) {
-  const std::string tokenizer_path = base::join_path(request.model_folder, "tokenizer.json");
-  GQ_ASSIGN_OR_RETURN(const std::string tokenizer_text, base::read_file(env, tokenizer_path));
+  const std::string tokenizer_path = request.texts->path_of(kTokenizer);
+  GQ_ASSIGN_OR_RETURN(const std::string tokenizer_text, request.texts->read(kTokenizer));
   GQ_ASSIGN_OR_RETURN(const text::Tokenizer tokenizer, text::Tokenizer::parse(tokenizer_text, tokenizer_path));
   TokenSet tokens;
   tokens.length = request.length;

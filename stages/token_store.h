@@ -2,6 +2,7 @@
 // tokens.json (what they are).
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 
 #include "engine/base/env.h"
 #include "engine/base/status.h"
+#include "engine/formats/source.h"
 #include "engine/text/dataset.h"
 
 namespace gridquant::stages {
@@ -30,9 +32,9 @@ struct TokenSet {
 };
 
 struct TokenRequest {
-  std::string model_folder;                 // for tokenizer.json
-  int64_t vocab_size = 0;                   // ids must be below it
-  std::vector<text::DatasetSpec> datasets;  // samples already shared out
+  std::shared_ptr<const formats::TextFiles> texts;  // the model's, for tokenizer.json
+  int64_t vocab_size = 0;                           // ids must be below it
+  std::vector<text::DatasetSpec> datasets;          // samples already shared out
   int64_t length = 0;
   uint64_t seed = 0;
   bool shuffle = false;

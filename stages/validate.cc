@@ -17,7 +17,7 @@ StatusOr<TokenSet> tokenize(StageContext& context, const ModelSource& source) {
   const json& with = context.task.with;
   const int64_t datasets = static_cast<int64_t>(with.at("datasets").size());
   TokenRequest request;
-  request.model_folder = source.folder;
+  request.texts = source.texts;
   request.vocab_size = source.config.vocab_size;
   request.datasets = parse_datasets(with.at("datasets"), with.at("samples").get<int64_t>() * datasets);
   request.length = with.at("sequenceLength").get<int64_t>();
@@ -68,7 +68,7 @@ Status run_validate(StageContext& context) {
   if (quantized.source.config.block_count != original.config.block_count ||
       quantized.source.config.vocab_size != original.config.vocab_size) {
     return absl::FailedPreconditionError(
-        absl::StrCat(quantized.source.folder, ": is not a quantized form of ", original.folder));
+        absl::StrCat(quantized.source.path, ": is not a quantized form of ", original.path));
   }
   GQ_ASSIGN_OR_RETURN(const std::string calibration_folder, input_folder(context, "calibrate"));
   GQ_ASSIGN_OR_RETURN(const TokenSet calibration, read_tokens(context.env, calibration_folder));

@@ -5,8 +5,8 @@
 #include <set>
 #include <utility>
 
+#include "engine/formats/checkpoint.h"
 #include "engine/formats/json.h"
-#include "engine/formats/safetensors.h"
 
 namespace gridquant::formats {
 namespace {
@@ -178,10 +178,6 @@ std::vector<std::string> Checkpoint::names() const {
   names.reserve(where_.size());
   for (const auto& [name, file] : where_) names.push_back(name);
   return names;
-}
-
-bool Checkpoint::contains(const std::string& name) const {
-  return where_.contains(name);
 }
 
 const TensorEntry* Checkpoint::find(const std::string& name) const {

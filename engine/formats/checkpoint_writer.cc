@@ -23,17 +23,6 @@ constexpr char kIndexFile[] = "model.safetensors.index.json";
 constexpr char kConfigFile[] = "config.json";
 constexpr char kQuantizeConfigFile[] = "quantize_config.json";
 
-// Files of the source model that a loader of the result needs too.
-bool is_companion(const std::string& name) {
-  static constexpr std::string_view kPrefixes[] = {"tokenizer", "chat_template", "special_tokens_map", "added_tokens",
-                                                   "vocab"};
-  static constexpr std::string_view kNames[] = {"generation_config.json", "merges.txt"};
-  if (name.ends_with(".tmp")) return false;
-  return std::any_of(std::begin(kPrefixes), std::end(kPrefixes),
-                     [&](auto prefix) { return name.starts_with(prefix); }) ||
-         std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames) || name.ends_with(".model");
-}
-
 std::string manifest_name(int index) {
   char name[32];
   std::snprintf(name, sizeof(name), "shard-%05d.json", index + 1);
@@ -240,7 +229,7 @@ Status CheckpointWriter::finish(const FinishOptions& options) {
   for (int index = 0; index < options_.shard_count; ++index) {
     if (!is_committed(index)) return absl::InternalError(shard_name(index) + " was not committed");
   }
-  GQ_RETURN_IF_ERROR(copy_companions(options.source_folder));
+  if (options.companions != nullptr) GQ_RETURN_IF_ERROR(copy_companions(*options.companions));
   GQ_RETURN_IF_ERROR(write_configs(options));
   for (const auto& [name, content] : options.extra_files) {
     GQ_RETURN_IF_ERROR(base::write_file_atomically(*env_, in_folder(name), content));
@@ -250,13 +239,11 @@ Status CheckpointWriter::finish(const FinishOptions& options) {
   return absl::OkStatus();
 }
 
-// Copies, not links: a tokenizer that is edited later in one folder must not change in the other.
-Status CheckpointWriter::copy_companions(const std::string& source_folder) {
-  GQ_ASSIGN_OR_RETURN(const auto names, env_->list(source_folder));
+Status CheckpointWriter::copy_companions(const TextFiles& texts) {
+  GQ_ASSIGN_OR_RETURN(const auto names, texts.names());
   for (const std::string& name : names) {
-    const std::string from = base::join_path(source_folder, name);
-    if (!is_companion(name) || env_->is_folder(from)) continue;
-    GQ_ASSIGN_OR_RETURN(const std::string content, base::read_file(*env_, from));
+    if (name == kConfigFile) continue;
+    GQ_ASSIGN_OR_RETURN(const std::string content, texts.read(name));
     GQ_RETURN_IF_ERROR(base::write_file_atomically(*env_, in_folder(name), content));
   }
   return absl::OkStatus();

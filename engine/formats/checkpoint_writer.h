@@ -28,13 +28,14 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "engine/base/env.h"
 #include "engine/base/status.h"
-#include "engine/formats/safetensors.h"
+#include "engine/formats/source.h"
 
 namespace gridquant::formats {
 
@@ -46,7 +47,9 @@ struct CheckpointWriterOptions {
 };
 
 struct FinishOptions {
-  std::string source_folder;                       // tokenizer and generation files are copied from here
+  // Tokenizer and generation files are copied from here: copies, not links, because a tokenizer that is edited later in
+  // one folder must not change in the other.
+  std::shared_ptr<const TextFiles> companions;
   std::string config_json;                         // the source's config.json (or an edited one); key order is kept
   std::string quantization_config;                 // JSON object, see gptq_quantization_config; empty: none is written
   std::map<std::string, std::string> extra_files;  // name -> content, e.g. a README.md
@@ -87,7 +90,7 @@ class CheckpointWriter {
   Status remove_index();
   StatusOr<Record> read_manifest(int index) const;
   Status write_manifest(int index, const Record& record);
-  Status copy_companions(const std::string& source_folder);
+  Status copy_companions(const TextFiles& texts);
   Status write_configs(const FinishOptions& options);
   std::string index_json() const;
   std::string shard_name(int index) const;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "engine/base/status.h"
-#include "engine/formats/safetensors.h"
+#include "engine/formats/source.h"
 #include "engine/quant/quantized_weight.h"
 
 namespace gridquant::formats {
@@ -20,7 +20,7 @@ std::vector<std::pair<std::string, TensorEntry>> gptq_entries(const std::string&
                                                               int64_t rows, int64_t cols);
 
 // The reader, written independently of the writer: fp32 [N, K] from the four tensors of `module` in `checkpoint`.
-StatusOr<tensor::Tensor> dequantize_gptq(const Checkpoint& checkpoint, const std::string& module, int bits);
+StatusOr<tensor::Tensor> dequantize_gptq(const TensorSource& checkpoint, const std::string& module, int bits);
 
 // The value of config.json's "quantization_config", and of quantize_config.json. JSON text.
 struct GptqSettings {

@@ -23,12 +23,12 @@ struct Container {
   int bits = 0;
 };
 
-Status wrong(const Checkpoint& checkpoint, const std::string& tensor, const std::string& what) {
-  return absl::FailedPreconditionError(checkpoint.folder() + ": tensor \"" + tensor + "\" " + what +
+Status wrong(const TensorSource& checkpoint, const std::string& tensor, const std::string& what) {
+  return absl::FailedPreconditionError(checkpoint.path() + ": tensor \"" + tensor + "\" " + what +
                                        "; this is not a GPTQ checkpoint that gridquant can read");
 }
 
-StatusOr<Tensor> read_part(const Checkpoint& checkpoint, const std::string& name, DType dtype, size_t rank) {
+StatusOr<Tensor> read_part(const TensorSource& checkpoint, const std::string& name, DType dtype, size_t rank) {
   GQ_ASSIGN_OR_RETURN(Tensor part, checkpoint.read(name));
   if (part.dtype() != dtype) {
     return wrong(checkpoint, name,
@@ -40,14 +40,14 @@ StatusOr<Tensor> read_part(const Checkpoint& checkpoint, const std::string& name
   return part;
 }
 
-Status check_shape(const Checkpoint& checkpoint, const std::string& name, const Tensor& part,
+Status check_shape(const TensorSource& checkpoint, const std::string& name, const Tensor& part,
                    const tensor::Shape& shape) {
   if (part.shape() == shape) return absl::OkStatus();
   return wrong(checkpoint, name,
                "has the shape " + tensor::to_string(part.shape()) + " where " + tensor::to_string(shape) + " belongs");
 }
 
-Status check_values(const Checkpoint& checkpoint, const std::string& module, const Container& parts) {
+Status check_values(const TensorSource& checkpoint, const std::string& module, const Container& parts) {
   for (const tensor::F16 scale : parts.scales.as<tensor::F16>()) {
     if ((scale.bits & 0x7c00) == 0x7c00) return wrong(checkpoint, module + ".scales", "holds NaN or infinity");
   }
@@ -60,7 +60,7 @@ Status check_values(const Checkpoint& checkpoint, const std::string& module, con
   return absl::OkStatus();
 }
 
-StatusOr<Container> read_container(const Checkpoint& checkpoint, const std::string& module, int bits) {
+StatusOr<Container> read_container(const TensorSource& checkpoint, const std::string& module, int bits) {
   Container parts;
   parts.bits = bits;
   GQ_ASSIGN_OR_RETURN(parts.qweight, read_part(checkpoint, module + ".qweight", DType::kI32, 2));
@@ -94,7 +94,7 @@ uint32_t take(const int32_t* words, int64_t step, int64_t index, int bits) {
 
 // True zero points [G, N]. In v1 the stored value is one less; the largest stored value would mean 2^bits, which some
 // loaders wrap to 0 and others do not.
-StatusOr<std::vector<int32_t>> read_zeros(const Checkpoint& checkpoint, const std::string& module,
+StatusOr<std::vector<int32_t>> read_zeros(const TensorSource& checkpoint, const std::string& module,
                                           const Container& parts) {
   std::vector<int32_t> zeros(static_cast<size_t>(parts.groups * parts.rows));
   for (int64_t group = 0; group < parts.groups; ++group) {
@@ -139,7 +139,7 @@ void dequantize_row(const RowView& row, int64_t count, float* out) {
 
 }  // namespace
 
-StatusOr<Tensor> dequantize_gptq(const Checkpoint& checkpoint, const std::string& module, int bits) {
+StatusOr<Tensor> dequantize_gptq(const TensorSource& checkpoint, const std::string& module, int bits) {
   if (bits != 2 && bits != 3 && bits != 4 && bits != 8) {
     return absl::InvalidArgumentError(module + ": the GPTQ container has no " + std::to_string(bits) + "-bit form");
   }

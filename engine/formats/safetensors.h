@@ -53,31 +53,6 @@ class SafetensorsFile {
   std::shared_ptr<const base::RandomAccessFile> file_;
 };
 
-// A model folder: model.safetensors, or the shards that model.safetensors.index.json lists. Opens every shard and
-// checks that each listed tensor is really there. Thread-safe after open.
-class Checkpoint {
- public:
-  static StatusOr<Checkpoint> open(base::Env& env, const std::string& folder);
-  // Only these files of a folder that has no index yet: the committed shards of an unfinished checkpoint.
-  static StatusOr<Checkpoint> open_shards(base::Env& env, const std::string& folder,
-                                          const std::vector<std::string>& files);
-  const std::string& folder() const { return folder_; }
-  std::vector<std::string> names() const;  // sorted
-  bool contains(const std::string& name) const;
-  const TensorEntry* find(const std::string& name) const;  // null if absent
-  StatusOr<tensor::Tensor> read(const std::string& name) const;
-  // Reads a float tensor (F32, F16, BF16) of exactly `shape` as F32. Errors name the tensor and both shapes; NaN or
-  // infinity is an error that names the tensor and the first such element.
-  StatusOr<tensor::Tensor> read_f32(const std::string& name, const tensor::Shape& shape) const;
-  uint64_t total_bytes() const;            // of all tensors
-  std::vector<std::string> files() const;  // file names of the shards
-
- private:
-  std::string folder_;
-  std::map<std::string, std::shared_ptr<const SafetensorsFile>> where_;
-  std::vector<std::string> files_;
-};
-
 struct NamedTensor {
   std::string name;
   tensor::Tensor tensor;

@@ -50,6 +50,7 @@ Field datasets_field(std::string doc) {
 StageInfo analyze() {
   return {
       .name = "analyze",
+      .version = 2,
       .doc =
           "Reads the model's configuration and weights: architecture, parameters and bytes per tensor, weight "
           "statistics.",

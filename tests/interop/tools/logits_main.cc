@@ -1,4 +1,4 @@
-// gq-logits MODEL_DIR IDS_FILE OUT_F32_FILE fp32|bf16: the logits of our own forward pass, for tests/interop/logits.py
+// gq-logits MODEL IDS_FILE OUT_F32_FILE fp32|bf16: the logits of our own forward pass, for tests/interop/logits.py
 // to compare with another implementation's. IDS_FILE: token ids of one sequence, whitespace between them. OUT_F32_FILE:
 // raw fp32, [tokens, vocabulary]. A test tool, not part of the product.
 #include <cstdio>
@@ -10,7 +10,7 @@
 #include "engine/base/env.h"
 #include "engine/device/cpu.h"
 #include "engine/device/thread_pool.h"
-#include "engine/formats/safetensors.h"
+#include "engine/formats/source.h"
 #include "engine/model/architecture.h"
 
 namespace gridquant {
@@ -22,11 +22,11 @@ struct Arguments {
   std::string model, ids, out, compute;
 };
 
-StatusOr<Tensor> load(const formats::Checkpoint& checkpoint, const model::TensorSpec& spec) {
-  return checkpoint.read_f32(spec.name, spec.shape);
+StatusOr<Tensor> load(const formats::TensorSource& tensors, const model::TensorSpec& spec) {
+  return tensors.read_f32(spec.name, spec.shape);
 }
 
-StatusOr<std::unique_ptr<model::Block>> load_block(const formats::Checkpoint& checkpoint,
+StatusOr<std::unique_ptr<model::Block>> load_block(const formats::TensorSource& tensors,
                                                    const model::ModelConfig& config, int64_t index,
                                                    ops::Compute compute) {
   const model::Architecture& architecture = model::architecture_of(config);
@@ -34,13 +34,13 @@ StatusOr<std::unique_ptr<model::Block>> load_block(const formats::Checkpoint& ch
   std::vector<Tensor> others;
   for (const model::TensorSpec& spec : specs) {
     if (spec.role == model::TensorRole::kLinear) continue;
-    GQ_ASSIGN_OR_RETURN(Tensor tensor, load(checkpoint, spec));
+    GQ_ASSIGN_OR_RETURN(Tensor tensor, load(tensors, spec));
     others.push_back(std::move(tensor));
   }
   GQ_ASSIGN_OR_RETURN(auto block, architecture.make_block(config, index, compute, std::move(others)));
   for (const model::TensorSpec& spec : specs) {
     if (spec.role != model::TensorRole::kLinear) continue;
-    GQ_ASSIGN_OR_RETURN(const Tensor tensor, load(checkpoint, spec));
+    GQ_ASSIGN_OR_RETURN(const Tensor tensor, load(tensors, spec));
     GQ_RETURN_IF_ERROR(block->set_weight(spec.name, tensor.matrix<float>()));
   }
   return block;
@@ -62,30 +62,30 @@ Status run_block(const model::ModelConfig& config, const model::Block& block, in
 }
 
 StatusOr<Tensor> compute_logits(const Arguments& arguments, const std::vector<int32_t>& ids) {
-  base::Env& env = base::posix_env();
-  const std::string config_path = base::join_path(arguments.model, "config.json");
-  GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env, config_path));
-  GQ_ASSIGN_OR_RETURN(const model::ModelConfig config, model::parse_model_config(text, config_path));
+  GQ_ASSIGN_OR_RETURN(const formats::Source source, formats::open_source(base::posix_env(), arguments.model));
+  const formats::TensorSource& tensors = *source.tensors;
+  GQ_ASSIGN_OR_RETURN(const std::string text, source.texts->read("config.json"));
+  GQ_ASSIGN_OR_RETURN(const model::ModelConfig config,
+                      model::parse_model_config(text, source.texts->path_of("config.json")));
   GQ_ASSIGN_OR_RETURN(const ops::Compute compute, device::resolve_compute(arguments.compute, device::detect_cpu()));
-  GQ_ASSIGN_OR_RETURN(const formats::Checkpoint checkpoint, formats::Checkpoint::open(env, arguments.model));
   const model::Architecture& architecture = model::architecture_of(config);
   const std::vector<model::TensorSpec> outer = architecture.outer_tensors(config);  // embedding, norm, maybe lm_head
-  GQ_ASSIGN_OR_RETURN(const Tensor embedding, load(checkpoint, outer[0]));
-  GQ_ASSIGN_OR_RETURN(const Tensor norm, load(checkpoint, outer[1]));
+  GQ_ASSIGN_OR_RETURN(const Tensor embedding, load(tensors, outer[0]));
+  GQ_ASSIGN_OR_RETURN(const Tensor norm, load(tensors, outer[1]));
 
   const auto tokens = static_cast<int64_t>(ids.size());
   Tensor hidden(tensor::DType::kF32, {tokens, config.hidden_size});
   const model::SequenceView sequence{hidden.matrix<float>()};
   GQ_RETURN_IF_ERROR(architecture.embed(config, embedding, ids, sequence.hidden));
   for (int64_t b = 0; b < config.block_count; ++b) {
-    GQ_ASSIGN_OR_RETURN(const auto block, load_block(checkpoint, config, b, compute));
+    GQ_ASSIGN_OR_RETURN(const auto block, load_block(tensors, config, b, compute));
     GQ_RETURN_IF_ERROR(run_block(config, *block, b, sequence, compute));
   }
   const ops::OperandBuffer last(compute, tokens, config.hidden_size);
   GQ_RETURN_IF_ERROR(architecture.final_norm(config, norm, sequence.hidden, last.view()));
   Tensor head;
   if (outer.size() > 2) {
-    GQ_ASSIGN_OR_RETURN(head, load(checkpoint, outer[2]));
+    GQ_ASSIGN_OR_RETURN(head, load(tensors, outer[2]));
   }
   const tensor::Matrix<const float> weight = (outer.size() > 2 ? head : embedding).matrix<float>();
   GQ_ASSIGN_OR_RETURN(const ops::LinearWeight packed, ops::LinearWeight::pack(compute, weight));
@@ -109,7 +109,7 @@ Status run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   if (argc != 5) {
-    std::fprintf(stderr, "usage: gq-logits MODEL_DIR IDS_FILE OUT_F32_FILE fp32|bf16\n");
+    std::fprintf(stderr, "usage: gq-logits MODEL IDS_FILE OUT_F32_FILE fp32|bf16\n");
     return 2;
   }
   const gridquant::device::ThreadPool pool(1);  // for its promise about library threads

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/formats/checkpoint.h"
 #include "tests/unit/formats/testing.h"
 
 namespace gridquant::formats {
@@ -48,7 +49,7 @@ TEST_F(CheckpointTest, OneFile) {
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_THAT(checkpoint->names(), ::testing::ElementsAre("x"));
   EXPECT_THAT(checkpoint->files(), ::testing::ElementsAre("model.safetensors"));
-  EXPECT_EQ(checkpoint->folder(), "m");
+  EXPECT_EQ(checkpoint->path(), "m");
   EXPECT_EQ(checkpoint->total_bytes(), 8u);
 }
 

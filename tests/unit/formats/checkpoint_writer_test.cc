@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/formats/checkpoint.h"
 #include "tests/unit/formats/writer_testing.h"
 
 namespace gridquant::formats {
@@ -51,7 +52,7 @@ TEST_F(CheckpointWriterTest, WithoutQuantizationNothingIsSaidAboutIt) {
   auto writer = CheckpointWriter::open(*env_, {"out", 1, "key"});
   ASSERT_TRUE(writer.ok());
   ASSERT_TRUE(writer->commit_shard(0, shard(0)).ok());
-  FinishOptions plain{"source", R"({"a": 1, "quantization_config": {"old": 1}})", "", {}};
+  FinishOptions plain{folder_texts(*env_, "source"), R"({"a": 1, "quantization_config": {"old": 1}})", "", {}};
   ASSERT_TRUE(writer->finish(plain).ok());
   EXPECT_EQ(get(*env_, "out/config.json"), "{\n  \"a\": 1\n}\n");
   EXPECT_FALSE(env_->exists("out/quantize_config.json"));
@@ -163,16 +164,16 @@ TEST_F(CheckpointWriterTest, RefusesMisuse) {
   expect_message(writer->commit_shard(1, shard(0)), {"layers.0.qweight", "model-00001-of-00003", "already"});
   EXPECT_FALSE(writer->commit_shard(3, shard(1)).ok());
   EXPECT_FALSE(writer->commit_shard(-1, shard(1)).ok());
-  expect_message(writer->finish(finish_options()), {"model-00002-of-00003.safetensors was not committed"});
+  expect_message(writer->finish(finish_options(*env_)), {"model-00002-of-00003.safetensors was not committed"});
   EXPECT_FALSE(env_->exists(kIndex));
   ASSERT_TRUE(writer->commit_shard(0, shard(0)).ok()) << "again is fine";
   ASSERT_TRUE(writer->commit_shard(1, shard(1)).ok());
   ASSERT_TRUE(writer->commit_shard(2, shard(2)).ok());
-  FinishOptions bad = finish_options();
+  FinishOptions bad = finish_options(*env_);
   bad.config_json = "[]";
   expect_message(writer->finish(bad), {"config.json"});
   EXPECT_FALSE(env_->exists(kIndex));
-  ASSERT_TRUE(writer->finish(finish_options()).ok());
+  ASSERT_TRUE(writer->finish(finish_options(*env_)).ok());
   EXPECT_TRUE(writer->finished());
 }
 

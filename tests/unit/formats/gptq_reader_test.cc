@@ -1,4 +1,5 @@
 // The reader gives back exactly what the packer was given, and refuses containers that do not fit together.
+#include "engine/formats/checkpoint.h"
 #include "tests/unit/formats/gptq_testing.h"
 
 namespace gridquant::formats {

@@ -28,8 +28,8 @@ inline CheckpointWriterOptions options(const std::string& key = "key") {
   return {"out", kShards, key, true};
 }
 
-inline FinishOptions finish_options() {
-  return {"source", kConfig, kQuantization, {{"README.md", "# quantized\n"}}};
+inline FinishOptions finish_options(base::Env& env) {
+  return {folder_texts(env, "source"), kConfig, kQuantization, {{"README.md", "# quantized\n"}}};
 }
 
 inline void make_source(base::Env& env) {
@@ -49,7 +49,7 @@ inline Status run(base::Env& env, const CheckpointWriterOptions& how = options()
     if (made != nullptr) made->push_back(index);
     GQ_RETURN_IF_ERROR(writer.commit_shard(index, shard(index, how.key)));
   }
-  return writer.finish(finish_options());
+  return writer.finish(finish_options(env));
 }
 
 inline std::map<std::string, std::string> snapshot(base::Env& env, const std::string& folder) {

@@ -1,0 +1,68 @@
+// Sources by what lies at their path. Not here: the containers themselves.
+#include "engine/formats/source.h"
+
+#include <algorithm>
+
+#include "engine/formats/checkpoint.h"
+
+namespace gridquant::formats {
+namespace {
+
+constexpr char kConfigFile[] = "config.json";
+
+// Files of a model that a loader of the result needs too.
+bool is_companion(const std::string& name) {
+  static constexpr std::string_view kPrefixes[] = {"tokenizer", "chat_template", "special_tokens_map", "added_tokens",
+                                                   "vocab"};
+  static constexpr std::string_view kNames[] = {"generation_config.json", "merges.txt"};
+  if (name.ends_with(".tmp")) return false;
+  return std::any_of(std::begin(kPrefixes), std::end(kPrefixes),
+                     [&](auto prefix) { return name.starts_with(prefix); }) ||
+         std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames) || name.ends_with(".model");
+}
+
+class FolderTexts : public TextFiles {
+ public:
+  FolderTexts(base::Env& env, std::string folder) : env_(env), folder_(std::move(folder)) {}
+
+  StatusOr<std::vector<std::string>> names() const override {
+    GQ_ASSIGN_OR_RETURN(const auto all, env_.list(folder_));
+    std::vector<std::string> kept;
+    for (const std::string& name : all) {
+      if ((name == kConfigFile || is_companion(name)) && !env_.is_folder(path_of(name))) kept.push_back(name);
+    }
+    return kept;
+  }
+  StatusOr<std::string> read(const std::string& name) const override { return base::read_file(env_, path_of(name)); }
+  std::string path_of(const std::string& name) const override { return base::join_path(folder_, name); }
+
+ private:
+  base::Env& env_;
+  std::string folder_;
+};
+
+StatusOr<Source> open_folder(base::Env& env, const std::string& folder) {
+  GQ_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(env, folder));
+  Source source;
+  source.path = folder;
+  source.texts = folder_texts(env, folder);
+  for (const char* name : {kConfigFile, "tokenizer.json"}) {  // no tokenizer.json: calibrate says so
+    const std::string path = base::join_path(folder, name);
+    if (env.exists(path)) source.files.push_back(path);
+  }
+  for (const std::string& name : checkpoint.files()) source.files.push_back(base::join_path(folder, name));
+  source.tensors = std::make_shared<Checkpoint>(std::move(checkpoint));
+  return source;
+}
+
+}  // namespace
+
+std::shared_ptr<const TextFiles> folder_texts(base::Env& env, const std::string& folder) {
+  return std::make_shared<FolderTexts>(env, folder);
+}
+
+StatusOr<Source> open_source(base::Env& env, const std::string& path) {
+  return open_folder(env, path);
+}
+
+}  // namespace gridquant::formats
