@@ -29,6 +29,8 @@ const char* name_of(model::TensorRole role) {
       return "linear";
     case model::TensorRole::kBias:
       return "bias";
+    case model::TensorRole::kRouter:
+      return "router";
   }
   return "tensor";
 }

@@ -73,26 +73,31 @@ StatusOr<std::unique_ptr<model::Block>> make_complete_block(const ModelSource& s
   return block;
 }
 
-int64_t widest_site(const ModelSource& source, int parity) {
-  const std::vector<model::SiteSpec> sites = source.architecture->sites(source.config, 0);
-  int64_t widest = 0;
-  for (size_t s = static_cast<size_t>(parity); s < sites.size(); s += 2) widest = std::max(widest, sites[s].width);
+WidestSite widest_site(const ModelSource& source, int parity) {
+  WidestSite widest;
+  for (int64_t b = 0; b < source.config.block_count; ++b) {
+    const std::vector<model::SiteSpec> sites = source.architecture->sites(source.config, b);
+    for (size_t s = static_cast<size_t>(parity); s < sites.size(); s += 2) {
+      widest.width = std::max(widest.width, sites[s].width);
+      widest.per_token = std::max(widest.per_token, sites[s].width * sites[s].rows_per_token);
+    }
+  }
   return widest;
 }
 
 BlockWalker::BlockWalker(const ModelSource& source, ops::Compute compute, int64_t length, device::ThreadPool& pool)
-    : compute_(compute), length_(length), pool_(pool) {
-  for (const model::SiteSpec& site : source.architecture->sites(source.config, 0)) widths_.push_back(site.width);
+    : source_(source), compute_(compute), length_(length), pool_(pool) {
   const size_t row_bytes = ops::operand_size(compute) * static_cast<size_t>(length);
   for (int t = 0; t < pool.threads(); ++t) {
     Workspace workspace;
-    workspace.even = tensor::Buffer(row_bytes * static_cast<size_t>(widest_site(source, 0)));
-    workspace.odd = tensor::Buffer(row_bytes * static_cast<size_t>(widest_site(source, 1)));
+    workspace.even = tensor::Buffer(row_bytes * static_cast<size_t>(widest_site(source, 0).per_token));
+    workspace.odd = tensor::Buffer(row_bytes * static_cast<size_t>(widest_site(source, 1).per_token));
     workspaces_.push_back(std::move(workspace));
   }
 }
 
-void BlockWalker::prepare(const model::Block& block) {
+void BlockWalker::prepare(const model::Block& block, int64_t b) {
+  sites_ = source_.architecture->sites(source_.config, b);
   for (Workspace& workspace : workspaces_) {
     if (workspace.scratch == nullptr) workspace.scratch = block.make_scratch(length_);
   }
@@ -100,28 +105,28 @@ void BlockWalker::prepare(const model::Block& block) {
 
 ops::Operand BlockWalker::operand(Workspace& workspace, int site) const {
   tensor::Buffer& buffer = site % 2 == 0 ? workspace.even : workspace.odd;
-  return {compute_, buffer.data(), length_, widths_[site], widths_[site]};
+  const model::SiteSpec& spec = sites_[site];
+  return {compute_, buffer.data(), length_ * spec.rows_per_token, spec.width, spec.width};
 }
 
 Status BlockWalker::walk(const model::Block& block, HiddenStates& hidden, int64_t i, int thread,
                          const SiteObserver& observer) {
   Workspace& workspace = workspaces_[thread];
-  const model::SequenceView sequence = hidden.sequence(i);
-  const int sites = static_cast<int>(widths_.size());
+  const model::SequenceView sequence = hidden.sequence(i, &workspace.routing);
+  const int sites = static_cast<int>(sites_.size());
   GQ_RETURN_IF_ERROR(block.begin(sequence, operand(workspace, 0), *workspace.scratch));
   for (int s = 0; s < sites; ++s) {
     const ops::Operand x = operand(workspace, s);
-    if (observer) GQ_RETURN_IF_ERROR(observer(s, i, x, thread));
+    if (observer) GQ_RETURN_IF_ERROR(observer(s, sequence, x));
     const ops::Operand next = s + 1 < sites ? operand(workspace, s + 1) : ops::Operand{};
     GQ_RETURN_IF_ERROR(block.advance(s, sequence, x, next, *workspace.scratch));
   }
   return absl::OkStatus();
 }
 
-Status BlockWalker::walk_all(const model::Block& block, HiddenStates& hidden, const SiteObserver& observer) {
-  prepare(block);
-  return parallel(pool_, hidden.count(),
-                  [&](int64_t i, int thread) { return walk(block, hidden, i, thread, observer); });
+Status BlockWalker::walk_all(const model::Block& block, int64_t b, HiddenStates& hidden) {
+  prepare(block, b);
+  return parallel(pool_, hidden.count(), [&](int64_t i, int thread) { return walk(block, hidden, i, thread, {}); });
 }
 
 }  // namespace gridquant::stages

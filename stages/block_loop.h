@@ -37,7 +37,10 @@ class HiddenStates {
   int64_t count() const { return count_; }
   int64_t length() const { return length_; }
   tensor::Matrix<float> all() { return tensor_.matrix<float>(); }
-  model::SequenceView sequence(int64_t i) { return {all().row_range(i * length_, length_)}; }
+  // A mixture's blocks also need `routing`, of this sequence or of the thread that walks it.
+  model::SequenceView sequence(int64_t i, model::Routing* routing = nullptr) {
+    return {all().row_range(i * length_, length_), routing};
+  }
 
  private:
   int64_t count_;
@@ -60,8 +63,8 @@ Status set_weights(model::Block& block, const std::vector<std::string>& names, L
 StatusOr<std::unique_ptr<model::Block>> make_complete_block(const ModelSource& source, ops::Compute compute,
                                                             LoadedBlock loaded, device::ThreadPool& pool);
 
-// Called with every site's input before it is used. Runs on pool threads, one sequence at a time per `thread`.
-using SiteObserver = std::function<Status(int site, int64_t sequence, const ops::Operand& x, int thread)>;
+// Called with every site's input before it is used. Runs on pool threads, one sequence at a time per thread.
+using SiteObserver = std::function<Status(int site, const model::SequenceView& sequence, const ops::Operand& x)>;
 
 // Takes whole sequences through whole blocks: each sequence's activations stay in one thread's cache. Keeps its
 // buffers from block to block. All blocks must be of one model.
@@ -69,28 +72,35 @@ class BlockWalker {
  public:
   BlockWalker(const ModelSource& source, ops::Compute compute, int64_t length, device::ThreadPool& pool);
 
-  // Must be called before walk() with the first block that is walked.
-  void prepare(const model::Block& block);
+  // Must be called before block `b` is walked, and not beside walk().
+  void prepare(const model::Block& block, int64_t b);
   // Sequence `i` of `hidden` through `block`. Thread-safe for different threads and sequences.
   Status walk(const model::Block& block, HiddenStates& hidden, int64_t i, int thread, const SiteObserver& observer);
-  // All of them, in parallel.
-  Status walk_all(const model::Block& block, HiddenStates& hidden, const SiteObserver& observer);
+  // All of them, in parallel, through block `b`.
+  Status walk_all(const model::Block& block, int64_t b, HiddenStates& hidden);
 
  private:
   struct Workspace {
     std::unique_ptr<model::Block::Scratch> scratch;
     tensor::Buffer even, odd;  // operands of sites 0, 2, ... and 1, 3, ...
+    model::Routing routing;    // of the sequence that the thread is walking
   };
   ops::Operand operand(Workspace& workspace, int site) const;
 
+  const ModelSource& source_;
   ops::Compute compute_;
   int64_t length_;
   device::ThreadPool& pool_;
-  std::vector<int64_t> widths_;  // of each site's input
+  std::vector<model::SiteSpec> sites_;  // of the block that was prepared last
   std::vector<Workspace> workspaces_;
 };
 
-// The widest site input of the model among sites of the given parity (0: sites 0, 2, ...).
-int64_t widest_site(const ModelSource& source, int parity);
+// The widest site input of the model among sites of the given parity (0: sites 0, 2, ...), and the most elements that
+// such an input has per token.
+struct WidestSite {
+  int64_t width = 0;
+  int64_t per_token = 0;
+};
+WidestSite widest_site(const ModelSource& source, int parity);
 
 }  // namespace gridquant::stages

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "stages/parallel.h"
+#include "stages/site_statistics.h"
 
 namespace gridquant::stages {
 namespace {
@@ -15,6 +16,17 @@ constexpr int64_t kMaxGroups = 8;
 
 double share(double part, double whole) {
   return whole > 0 ? part / whole : 0;
+}
+
+std::vector<float> finite_or_empty(std::vector<float> diagonal) {
+  if (!std::ranges::all_of(diagonal, [](float d) { return std::isfinite(d); })) diagonal.clear();
+  return diagonal;
+}
+
+void keep(const std::string& name, quant::SolveResult solved, int64_t block, QuantizedBlock& result) {
+  result.layers.push_back(
+      {{"block", block}, {"tensor", name}, {"relative_error", share(solved.weighted_error, solved.weight_energy)}});
+  result.weights.emplace_back(name, std::move(solved.weight));
 }
 
 }  // namespace
@@ -30,6 +42,10 @@ std::vector<ops::RowGroup> row_groups(int64_t sequences, int64_t length) {
   return groups;
 }
 
+int64_t min_tokens(int64_t columns) {
+  return static_cast<int64_t>(std::ceil(kMinTokensPerColumn * static_cast<double>(columns)));
+}
+
 BlockQuantizer::BlockQuantizer(const ModelSource& source, const Plan& plan, ops::Compute compute,
                                device::ThreadPool& pool, PhaseTimes& times)
     : source_(source), plan_(plan), compute_(compute), pool_(pool), times_(times) {}
@@ -37,34 +53,33 @@ BlockQuantizer::BlockQuantizer(const ModelSource& source, const Plan& plan, ops:
 void BlockQuantizer::reserve(const HiddenStates& hidden, const model::Block& block) {
   if (!scratch_.empty()) return;
   const size_t rows = static_cast<size_t>(hidden.count() * hidden.length());
-  const int64_t even = widest_site(source_, 0);
-  const int64_t odd = widest_site(source_, 1);
-  even_ = tensor::Buffer(rows * static_cast<size_t>(even) * ops::operand_size(compute_));
-  odd_ = tensor::Buffer(rows * static_cast<size_t>(odd) * ops::operand_size(compute_));
-  const size_t widest = static_cast<size_t>(std::max(even, odd));
+  const WidestSite even = widest_site(source_, 0);
+  const WidestSite odd = widest_site(source_, 1);
+  even_ = tensor::Buffer(rows * static_cast<size_t>(even.per_token) * ops::operand_size(compute_));
+  odd_ = tensor::Buffer(rows * static_cast<size_t>(odd.per_token) * ops::operand_size(compute_));
+  const size_t widest = static_cast<size_t>(std::max(even.width, odd.width));
   hessian_ = tensor::Buffer(widest * widest * sizeof(float));
   groups_ = row_groups(hidden.count(), hidden.length());
+  routings_.resize(static_cast<size_t>(hidden.count()));
   for (int t = 0; t < pool_.threads(); ++t) scratch_.push_back(block.make_scratch(hidden.length()));
 }
 
-ops::Operand BlockQuantizer::operand(int site, int64_t width, int64_t rows) {
-  return {compute_, site % 2 == 0 ? even_.data() : odd_.data(), rows, width, width};
+ops::Operand BlockQuantizer::operand(int site, const model::SiteSpec& spec, int64_t tokens) {
+  std::byte* data = site % 2 == 0 ? even_.data() : odd_.data();
+  return {compute_, data, tokens * spec.rows_per_token, spec.width, spec.width};
 }
 
 Status BlockQuantizer::begin(const model::Block& block, HiddenStates& hidden, const Site& first) {
   return parallel(pool_, hidden.count(), [&](int64_t i, int thread) {
-    const int64_t length = hidden.length();
-    return block.begin(hidden.sequence(i), first.input.row_range(i * length, length), *scratch_[thread]);
+    return block.begin(hidden.sequence(i, &routings_[i]), first.input_of(i, hidden.length()), *scratch_[thread]);
   });
 }
 
-Status BlockQuantizer::advance(const model::Block& block, HiddenStates& hidden, const Site& site,
-                               const ops::Operand& next) {
+Status BlockQuantizer::advance(const model::Block& block, HiddenStates& hidden, const Site& site, const Site* next) {
   return parallel(pool_, hidden.count(), [&](int64_t i, int thread) {
     const int64_t length = hidden.length();
-    const int64_t row = i * length;
-    const ops::Operand next_rows = next.data == nullptr ? ops::Operand{} : next.row_range(row, length);
-    return block.advance(site.index, hidden.sequence(i), site.input.row_range(row, length), next_rows,
+    const ops::Operand next_rows = next == nullptr ? ops::Operand{} : next->input_of(i, length);
+    return block.advance(site.index, hidden.sequence(i, &routings_[i]), site.input_of(i, length), next_rows,
                          *scratch_[thread]);
   });
 }
@@ -99,27 +114,115 @@ Status BlockQuantizer::solve_weight(const std::string& name, const StatusOr<quan
     GQ_ASSIGN_OR_RETURN(solved, quant::solve_rtn(w, diagonal, plan_.options, pool_));
     result.fallbacks.push_back({{"tensor", name}, {"reason", reason}});
   }
-  result.layers.push_back({{"block", loaded.index},
-                           {"tensor", name},
-                           {"relative_error", share(solved.weighted_error, solved.weight_energy)}});
-  result.weights.emplace_back(name, std::move(solved.weight));
+  keep(name, std::move(solved), loaded.index, result);
   return absl::OkStatus();
 }
 
-Status BlockQuantizer::solve_site(const Site& site, LoadedBlock& loaded, QuantizedBlock& result) {
-  std::vector<std::string> names;
-  for (const std::string& name : site.spec->weights) {
+std::vector<std::string> BlockQuantizer::planned(const std::vector<std::string>& names) const {
+  std::vector<std::string> chosen;
+  for (const std::string& name : names) {
     const PlannedTensor* planned = plan_.find(name);
-    if (planned != nullptr && planned->quantize) names.push_back(name);
+    if (planned != nullptr && planned->quantize) chosen.push_back(name);
   }
-  if (names.empty()) return absl::OkStatus();
+  return chosen;
+}
+
+Status BlockQuantizer::solve_site(const Site& site, HiddenStates& hidden, LoadedBlock& loaded, QuantizedBlock& result) {
+  if (site.spec->experts > 0) return solve_experts(site, hidden, loaded, result);
+  return solve_rows(planned(site.spec->weights), {site.input, groups_}, loaded, result);
+}
+
+// One expert after the other: experts do not see each other's weights, so their order does not matter.
+Status BlockQuantizer::solve_experts(const Site& site, HiddenStates& hidden, LoadedBlock& loaded,
+                                     QuantizedBlock& result) {
+  std::vector<float> pooled;
+  std::vector<int64_t> tokens;
+  for (const model::SitePart& part : model::parts_of(*site.spec)) {
+    int64_t& count = tokens.emplace_back(0);
+    for (const model::Routing& routing : routings_) count += routing.count(part.expert);
+    if (planned(part.weights).empty()) continue;
+    if (count >= min_tokens(site.spec->width)) {
+      GQ_ASSIGN_OR_RETURN(const Rows rows, gather(site, part, hidden));
+      GQ_RETURN_IF_ERROR(solve_rows(planned(part.weights), rows, loaded, result));
+      continue;
+    }
+    if (pooled.empty()) {
+      GQ_ASSIGN_OR_RETURN(pooled, pooled_diagonal(site, hidden));
+    }
+    GQ_RETURN_IF_ERROR(round_expert(part, count, pooled, loaded, result));
+  }
+  result.experts = {{"block", loaded.index}, {"tokens", tokens}};
+  return absl::OkStatus();
+}
+
+Status BlockQuantizer::round_expert(const model::SitePart& part, int64_t tokens, std::span<const float> pooled,
+                                    LoadedBlock& loaded, QuantizedBlock& result) {
+  const int64_t needed = min_tokens(static_cast<int64_t>(pooled.size()));
+  for (const std::string& name : planned(part.weights)) {
+    const tensor::Matrix<const float> w = std::as_const(loaded.weights.at(name)).matrix<float>();
+    StatusOr<quant::SolveResult> solved = quant::solve_rtn(w, pooled, plan_.options, pool_);
+    GQ_RETURN_IF_ERROR(annotate(solved.status(), name));
+    result.fallbacks.push_back({{"tensor", name},
+                                {"reason", absl::StrCat("expert ", part.expert, " saw ", tokens, " tokens, of the ",
+                                                        needed, " that GPTQ needs")},
+                                {"expert", part.expert},
+                                {"tokens", tokens}});
+    keep(name, *std::move(solved), loaded.index, result);
+  }
+  times_.lap("solve");
+  return absl::OkStatus();
+}
+
+// The rows of one expert, of all sequences, in the groups of tokens that every Hessian is summed in.
+StatusOr<BlockQuantizer::Rows> BlockQuantizer::gather(const Site& site, const model::SitePart& part,
+                                                      HiddenStates& hidden) {
+  const int64_t length = hidden.length();
+  Rows rows;
+  std::vector<int64_t> begins = {0};
+  for (int64_t i = 0; i < hidden.count(); ++i) {
+    begins.push_back(begins.back() + model::row_count(*site.spec, part, hidden.sequence(i, &routings_[i])));
+  }
+  for (const ops::RowGroup& group : groups_) {
+    const int64_t begin = begins[group.begin / length];
+    rows.groups.push_back({begin, begins[(group.begin + group.count) / length] - begin});
+  }
   const int64_t width = site.spec->width;
+  const size_t bytes = static_cast<size_t>(begins.back() * width) * ops::operand_size(compute_);
+  if (gathered_.size() < bytes) gathered_ = tensor::Buffer(bytes);
+  rows.x = {compute_, gathered_.data(), begins.back(), width, width};
+  GQ_RETURN_IF_ERROR(parallel(pool_, hidden.count(), [&](int64_t i, int) {
+    model::gather_rows(*site.spec, part, hidden.sequence(i, &routings_[i]), site.input_of(i, length),
+                       rows.x.row_range(begins[i], begins[i + 1] - begins[i]));
+    return absl::OkStatus();
+  }));
+  times_.lap("gather");
+  return rows;
+}
+
+// Sum of x^2 over all rows of the site's input. Empty where it is not finite: then all columns count alike.
+StatusOr<std::vector<float>> BlockQuantizer::pooled_diagonal(const Site& site, HiddenStates& hidden) {
+  std::vector<ColumnSums> sums(static_cast<size_t>(hidden.count()));
+  GQ_RETURN_IF_ERROR(parallel(pool_, hidden.count(), [&](int64_t i, int) {
+    sums[i] = ColumnSums(site.spec->width);
+    sums[i].add(site.input_of(i, hidden.length()));
+    return absl::OkStatus();
+  }));
+  ColumnSums all(site.spec->width);
+  for (const ColumnSums& of : sums) all.merge(of);
+  std::vector<float> diagonal(all.square.begin(), all.square.end());
+  return finite_or_empty(std::move(diagonal));
+}
+
+Status BlockQuantizer::solve_rows(const std::vector<std::string>& names, const Rows& rows, LoadedBlock& loaded,
+                                  QuantizedBlock& result) {
+  if (names.empty()) return absl::OkStatus();
+  const int64_t width = rows.x.cols;
   const tensor::Matrix<float> h{reinterpret_cast<float*>(hessian_.data()), width, width, width};
-  GQ_RETURN_IF_ERROR(ops::gram(site.input, groups_, pool_, h));
+  GQ_RETURN_IF_ERROR(ops::gram(rows.x, rows.groups, pool_, h));
   times_.lap("gram");
   std::vector<float> diagonal(static_cast<size_t>(width));
   for (int64_t i = 0; i < width; ++i) diagonal[i] = h.row(i)[i];
-  if (!std::all_of(diagonal.begin(), diagonal.end(), [](float d) { return std::isfinite(d); })) diagonal.clear();
+  diagonal = finite_or_empty(std::move(diagonal));
   GQ_ASSIGN_OR_RETURN(HessianError error, HessianError::make(h));
   error_ = std::make_unique<HessianError>(std::move(error));
   const StatusOr<quant::SiteFactor> factor = quant::factor_site(h, plan_.options, pool_);
@@ -135,13 +238,11 @@ Status BlockQuantizer::solve_site(const Site& site, LoadedBlock& loaded, Quantiz
 
 // The solved weights go back into the F32 memory that they were read into, and from there into the block.
 Status BlockQuantizer::replace_weights(const Site& site, LoadedBlock& loaded, const QuantizedBlock& result,
-                                       model::Block& block) {
-  GQ_RETURN_IF_ERROR(parallel(pool_, static_cast<int64_t>(result.weights.size()), [&](int64_t i, int) {
-    const auto& [name, weight] = result.weights[i];
-    const auto& of_site = site.spec->weights;
-    if (std::find(of_site.begin(), of_site.end(), name) != of_site.end()) {
-      weight.dequantize(loaded.weights.at(name).matrix<float>());
-    }
+                                       size_t first, model::Block& block) {
+  const auto solved = static_cast<int64_t>(result.weights.size() - first);
+  GQ_RETURN_IF_ERROR(parallel(pool_, solved, [&](int64_t i, int) {
+    const auto& [name, weight] = result.weights[first + static_cast<size_t>(i)];
+    weight.dequantize(loaded.weights.at(name).matrix<float>());
     return absl::OkStatus();
   }));
   const Status status = set_weights(block, site.spec->weights, loaded, pool_);
@@ -158,18 +259,19 @@ StatusOr<QuantizedBlock> BlockQuantizer::quantize(LoadedBlock loaded, HiddenStat
       source_.architecture->make_block(source_.config, loaded.index, compute_, std::move(loaded.norms_and_biases)));
   reserve(hidden, *block);
   const std::vector<model::SiteSpec> specs = source_.architecture->sites(source_.config, loaded.index);
-  const int64_t rows = hidden.count() * hidden.length();
+  const int64_t tokens = hidden.count() * hidden.length();
   std::vector<Site> sites;
   for (size_t s = 0; s < specs.size(); ++s) {
     const int index = static_cast<int>(s);
-    sites.push_back({index, &specs[s], operand(index, specs[s].width, rows)});
+    sites.push_back({index, &specs[s], operand(index, specs[s], tokens)});
   }
   GQ_RETURN_IF_ERROR(begin(*block, hidden, sites.front()));
   times_.lap("forward");
   for (size_t s = 0; s < sites.size(); ++s) {
-    GQ_RETURN_IF_ERROR(solve_site(sites[s], loaded, result));
-    GQ_RETURN_IF_ERROR(replace_weights(sites[s], loaded, result, *block));
-    GQ_RETURN_IF_ERROR(advance(*block, hidden, sites[s], s + 1 < sites.size() ? sites[s + 1].input : ops::Operand{}));
+    const size_t first = result.weights.size();
+    GQ_RETURN_IF_ERROR(solve_site(sites[s], hidden, loaded, result));
+    GQ_RETURN_IF_ERROR(replace_weights(sites[s], loaded, result, first, *block));
+    GQ_RETURN_IF_ERROR(advance(*block, hidden, sites[s], s + 1 < sites.size() ? &sites[s + 1] : nullptr));
     for (const std::string& name : sites[s].spec->weights) block->drop_weight(name);
     times_.lap("forward");
   }

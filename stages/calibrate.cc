@@ -53,6 +53,9 @@ class Measurement {
         hidden_(tokens.count(), tokens.length, source.config.hidden_size),
         writer_(tokens.languages) {}
 
+  // Of a mixture: the tokens of every expert.
+  const json& experts() const { return writer_.experts(); }
+
   Status run() {
     GQ_ASSIGN_OR_RETURN(const std::string name, embedding_name(source_));
     {
@@ -78,23 +81,26 @@ class Measurement {
     const std::vector<model::SiteSpec> sites = source_.architecture->sites(source_.config, b);
     BlockSums sums = make_block_sums(sites, tokens_.languages.size());
     const int64_t wave = kWavePerThread * context_.pool.threads();
-    if (partial_.empty()) {
-      for (int64_t i = 0; i < std::min(wave, tokens_.count()); ++i) partial_.push_back(make_block_sums(sites, 1));
-    }
-    walker_.prepare(block);
+    std::vector<BlockSums> partial;  // of the sequences of one wave
+    for (int64_t i = 0; i < std::min(wave, tokens_.count()); ++i) partial.push_back(make_block_sums(sites, 1));
+    walker_.prepare(block, b);
     for (int64_t begin = 0; begin < tokens_.count(); begin += wave) {
       const int64_t count = std::min(wave, tokens_.count() - begin);
       GQ_RETURN_IF_ERROR(parallel(context_.pool, count, [&](int64_t i, int thread) {
-        for (std::vector<ColumnSums>& site : partial_[i]) site.front().clear();
-        const auto observe = [&](int site, int64_t, const ops::Operand& x, int) {
-          partial_[i][site].front().add(x);
+        for (SiteSums& site : partial[i]) {
+          for (std::vector<ColumnSums>& part : site) part.front().clear();
+        }
+        const auto observe = [&](int site, const model::SequenceView& sequence, const ops::Operand& x) {
+          add_input(sites[site], sequence, x, partial[i][site]);
           return absl::OkStatus();
         };
         return walker_.walk(block, hidden_, begin + i, thread, observe);
       }));
       for (int64_t i = 0; i < count; ++i) {
         const int language = tokens_.language_of[begin + i];
-        for (size_t s = 0; s < sites.size(); ++s) sums[s][language].merge(partial_[i][s].front());
+        for (size_t s = 0; s < sites.size(); ++s) {
+          for (size_t p = 0; p < sums[s].size(); ++p) sums[s][p][language].merge(partial[i][s][p].front());
+        }
       }
     }
     writer_.add_block(b, sites, sums);
@@ -108,7 +114,6 @@ class Measurement {
   BlockWalker walker_;
   HiddenStates hidden_;
   StatisticsWriter writer_;
-  std::vector<BlockSums> partial_;  // of the sequences of one wave
 };
 
 json languages_summary(const TokenSet& tokens) {
@@ -135,14 +140,17 @@ Status run_calibrate(StageContext& context) {
   GQ_ASSIGN_OR_RETURN(const TokenSet tokens, tokenize(context, source));
   GQ_RETURN_IF_ERROR(write_tokens(context.env, context.task.artifact, tokens));
   const std::string statistics = with.at("statistics").get<std::string>();
+  json experts = json::array();
   if (statistics != "none") {
     Measurement measurement(context, source, tokens, compute);
     GQ_RETURN_IF_ERROR(measurement.run());
+    experts = measurement.experts();
   }
   context.summary = {{"sequence_length", tokens.length},         {"sequences", tokens.count()},
                      {"tokens", tokens.count() * tokens.length}, {"seed", with.at("seed")},
                      {"tokens_digest", tokens.digest},           {"statistics", statistics},
                      {"compute", device::name_of(compute)},      {"languages", languages_summary(tokens)}};
+  if (!experts.empty()) context.summary["experts"] = std::move(experts);
   return absl::OkStatus();
 }
 

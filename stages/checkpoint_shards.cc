@@ -77,7 +77,8 @@ Status CheckpointShards::write_block(QuantizedBlock& block) {
   }
   for (formats::NamedTensor& kept : block.kept) tensors.push_back(std::move(kept));
   // First the report, then the shard: a committed shard always has its report.
-  const json report = {{"format", 1}, {"block", block.index}, {"layers", block.layers}, {"fallbacks", block.fallbacks}};
+  json report = {{"format", 1}, {"block", block.index}, {"layers", block.layers}, {"fallbacks", block.fallbacks}};
+  if (!block.experts.is_null()) report["experts"] = block.experts;
   GQ_RETURN_IF_ERROR(base::write_file_atomically(env_, report_path(block.index), report.dump(1) + "\n"));
   return writer_.commit_shard(shard_of(block.index), tensors);
 }
@@ -109,6 +110,7 @@ Status CheckpointShards::read_report(int64_t b, json& summary) const {
   }
   for (const json& layer : report["layers"]) summary["layers"].push_back(layer);
   for (const json& fallback : report["fallbacks"]) summary["fallbacks"].push_back(fallback);
+  if (report.contains("experts")) summary["experts"].push_back(report["experts"]);
   return absl::OkStatus();
 }
 

@@ -36,7 +36,7 @@ class CheckpointShards {
 
   // A committed block as quantize used it: quantized weights read back, the rest from the model.
   StatusOr<LoadedBlock> read_block(int64_t b) const;
-  // Its layers and fallbacks, appended to the lists of `summary`.
+  // Its layers, fallbacks and experts, appended to the lists of `summary`.
   Status read_report(int64_t b, nlohmann::json& summary) const;
 
   // Waits for the last shard and completes the folder. Returns the bytes of all shards.

@@ -11,12 +11,17 @@ namespace {
 constexpr uint64_t kFloat = 4;
 constexpr uint64_t kProcess = 40ull << 20;  // code, libraries, allocator
 
+// Of the largest block.
 uint64_t block_parameters(const ModelSource& source) {
-  uint64_t parameters = 0;
-  for (const model::TensorSpec& spec : source.block(0)) {
-    parameters += static_cast<uint64_t>(tensor::element_count(spec.shape));
+  uint64_t most = 0;
+  for (int64_t b = 0; b < source.config.block_count; ++b) {
+    uint64_t parameters = 0;
+    for (const model::TensorSpec& spec : source.block(b)) {
+      parameters += static_cast<uint64_t>(tensor::element_count(spec.shape));
+    }
+    most = std::max(most, parameters);
   }
-  return parameters;
+  return most;
 }
 
 }  // namespace
@@ -24,9 +29,11 @@ uint64_t block_parameters(const ModelSource& source) {
 uint64_t forecast_memory(const ModelSource& source, const TokenSet& tokens, ops::Compute compute, int threads) {
   const uint64_t rows = static_cast<uint64_t>(tokens.count() * tokens.length);
   const uint64_t hidden = static_cast<uint64_t>(source.config.hidden_size);
-  const uint64_t even = static_cast<uint64_t>(widest_site(source, 0));
-  const uint64_t odd = static_cast<uint64_t>(widest_site(source, 1));
-  const uint64_t widest = std::max(even, odd);
+  const WidestSite even_site = widest_site(source, 0);
+  const WidestSite odd_site = widest_site(source, 1);
+  const uint64_t even = static_cast<uint64_t>(even_site.per_token);
+  const uint64_t odd = static_cast<uint64_t>(odd_site.per_token);
+  const uint64_t widest = static_cast<uint64_t>(std::max(even_site.width, odd_site.width));
   const uint64_t element = ops::operand_size(compute);
 
   const uint64_t streams = rows * hidden * kFloat;

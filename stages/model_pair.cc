@@ -97,11 +97,12 @@ Status ModelPair::embed() {
 }
 
 StatusOr<std::vector<HiddenError>> ModelPair::walk(LoadedPair pair) {
+  const int64_t b = pair.original.index;
   GQ_ASSIGN_OR_RETURN(const std::unique_ptr<model::Block> original,
                       make_complete_block(original_, compute_, std::move(pair.original), pool_));
   GQ_ASSIGN_OR_RETURN(const std::unique_ptr<model::Block> quantized,
                       make_complete_block(quantized_.source, compute_, std::move(pair.quantized), pool_));
-  walker_.prepare(*original);
+  walker_.prepare(*original, b);
   std::vector<HiddenError> errors(static_cast<size_t>(tokens_.count()));
   GQ_RETURN_IF_ERROR(parallel(pool_, tokens_.count(), [&](int64_t i, int thread) -> Status {
     GQ_RETURN_IF_ERROR(walker_.walk(*original, hidden_original_, i, thread, {}));

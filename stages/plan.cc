@@ -106,6 +106,8 @@ class Decisions {
         return "norm";
       case model::TensorRole::kBias:
         return "bias";
+      case model::TensorRole::kRouter:
+        return "router";
       case model::TensorRole::kLinear:
         return "outside the blocks";
     }
@@ -128,11 +130,9 @@ std::vector<std::string> partly_excluded_sites(const ModelSource& source, const 
   std::vector<std::string> sites;
   for (int64_t b = 0; b < source.config.block_count; ++b) {
     for (const model::SiteSpec& site : source.architecture->sites(source.config, b)) {
-      size_t quantized = 0;
-      for (const std::string& name : site.weights) {
-        const PlannedTensor* planned = plan.find(name);
-        if (planned != nullptr && planned->quantize) ++quantized;
-      }
+      const size_t quantized = static_cast<size_t>(std::ranges::count_if(site.weights, [&](const std::string& name) {
+        return plan.find(name) != nullptr && plan.find(name)->quantize;
+      }));
       if (quantized > 0 && quantized < site.weights.size()) sites.push_back(absl::StrCat("block ", b, " ", site.name));
     }
   }

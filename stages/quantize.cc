@@ -107,7 +107,7 @@ class Quantization {
       times_.lap("read");
       GQ_ASSIGN_OR_RETURN(const std::unique_ptr<model::Block> block,
                           make_complete_block(source_, compute_, std::move(loaded), context_.pool));
-      GQ_RETURN_IF_ERROR(walker.walk_all(*block, hidden, {}));
+      GQ_RETURN_IF_ERROR(walker.walk_all(*block, b, hidden));
       times_.lap("replay");
     }
     return absl::OkStatus();
@@ -124,10 +124,23 @@ class Quantization {
 
   Status tell(const QuantizedBlock& block) {
     for (const json& layer : block.layers) context_.summary["layers"].push_back(layer);
+    if (!block.experts.is_null()) context_.summary["experts"].push_back(block.experts);
+    int64_t starved = 0;
     for (const json& fallback : block.fallbacks) {
       context_.summary["fallbacks"].push_back(fallback);
+      if (fallback.contains("expert")) {
+        ++starved;
+        continue;
+      }
       context_.progress.warning(absl::StrCat(fallback.at("tensor").get<std::string>(), ": rounded to nearest, because ",
                                              fallback.at("reason").get<std::string>()));
+    }
+    // One line for what may be hundreds of tensors; the report has them all.
+    if (starved > 0) {
+      context_.progress.warning(absl::StrCat("block ", block.index, ": ", starved,
+                                             " weights of experts that saw too few ",
+                                             "tokens were rounded to nearest with the statistics of all experts; more ",
+                                             "calibration text reaches more experts"));
     }
     return absl::OkStatus();
   }
@@ -184,21 +197,48 @@ class Quantization {
     block.index = loaded.index;
     block.kept = std::move(loaded.raw);
     for (const model::SiteSpec& site : source_.architecture->sites(source_.config, loaded.index)) {
-      std::vector<float> diagonal;
-      if (!statistics.empty()) {
-        GQ_ASSIGN_OR_RETURN(diagonal, statistics.diagonal(loaded.index, site.name));
-      }
-      for (const std::string& name : site.weights) {
-        const PlannedTensor* planned = plan_.find(name);
-        if (planned == nullptr || !planned->quantize) continue;
-        const tensor::Matrix<const float> w = std::as_const(loaded.weights.at(name)).matrix<float>();
-        GQ_ASSIGN_OR_RETURN(quant::SolveResult solved, quant::solve_rtn(w, diagonal, plan_.options, context_.pool));
-        const double error = solved.weight_energy > 0 ? solved.weighted_error / solved.weight_energy : 0;
-        block.layers.push_back({{"block", loaded.index}, {"tensor", name}, {"relative_error", error}});
-        block.weights.emplace_back(name, std::move(solved.weight));
+      const std::vector<model::SitePart> parts = model::parts_of(site);
+      for (const model::SitePart& part : parts) {
+        std::vector<float> diagonal;
+        if (!statistics.empty()) {
+          GQ_ASSIGN_OR_RETURN(diagonal, weights_of_search(loaded.index, {site, parts, part}, statistics, block));
+        }
+        GQ_RETURN_IF_ERROR(round_part(part, diagonal, loaded, block));
       }
     }
     return block;
+  }
+
+  struct PartOfSite {
+    const model::SiteSpec& site;
+    const std::vector<model::SitePart>& parts;
+    const model::SitePart& part;
+  };
+
+  // What calibrate measured for the part; of an expert that saw too few tokens, for all experts.
+  StatusOr<std::vector<float>> weights_of_search(int64_t b, const PartOfSite& of, const StatisticsReader& statistics,
+                                                 QuantizedBlock& block) {
+    if (of.part.expert >= 0) {
+      GQ_ASSIGN_OR_RETURN(const int64_t tokens, statistics.tokens(b, of.part));
+      if (of.part.expert == 0) block.experts = {{"block", b}, {"tokens", json::array()}};
+      block.experts["tokens"].push_back(tokens);
+      if (tokens < min_tokens(of.site.width)) return statistics.diagonal(b, of.parts);
+    }
+    return statistics.diagonal(b, {&of.part, 1});
+  }
+
+  Status round_part(const model::SitePart& part, std::span<const float> diagonal, LoadedBlock& loaded,
+                    QuantizedBlock& block) {
+    for (const std::string& name : part.weights) {
+      const PlannedTensor* planned = plan_.find(name);
+      if (planned == nullptr || !planned->quantize) continue;
+      const tensor::Matrix<const float> w = std::as_const(loaded.weights.at(name)).matrix<float>();
+      GQ_ASSIGN_OR_RETURN(quant::SolveResult solved, quant::solve_rtn(w, diagonal, plan_.options, context_.pool));
+      const double error = solved.weight_energy > 0 ? solved.weighted_error / solved.weight_energy : 0;
+      block.layers.push_back({{"block", loaded.index}, {"tensor", name}, {"relative_error", error}});
+      block.weights.emplace_back(name, std::move(solved.weight));
+    }
+    return absl::OkStatus();
   }
 
   void summarize(uint64_t bytes) {

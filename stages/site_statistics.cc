@@ -23,18 +23,19 @@ inline float value_of(tensor::BF16 x) {
   return tensor::to_float(x);
 }
 
-template <typename T>
-void add_rows(tensor::Matrix<T> x, ColumnSums& to) {
+// Rows 0 .. count - 1 of x as `row(r)` numbers them.
+template <typename T, typename Row>
+void add_rows(tensor::Matrix<T> x, int64_t count, const Row& row_of, ColumnSums& to) {
   std::vector<float> square(static_cast<size_t>(x.cols));
   std::vector<float> abs(static_cast<size_t>(x.cols));
   float* __restrict max = to.max.data();
-  for (int64_t begin = 0; begin < x.rows; begin += kRowSpan) {
+  for (int64_t begin = 0; begin < count; begin += kRowSpan) {
     std::fill(square.begin(), square.end(), 0.0f);
     std::fill(abs.begin(), abs.end(), 0.0f);
     float* __restrict sq = square.data();
     float* __restrict ab = abs.data();
-    for (int64_t r = begin; r < std::min(begin + kRowSpan, x.rows); ++r) {
-      const T* __restrict row = x.row(r);
+    for (int64_t r = begin; r < std::min(begin + kRowSpan, count); ++r) {
+      const T* __restrict row = x.row(row_of(r));
       for (int64_t c = 0; c < x.cols; ++c) {
         const float v = value_of(row[c]);
         const float a = std::fabs(v);
@@ -48,7 +49,16 @@ void add_rows(tensor::Matrix<T> x, ColumnSums& to) {
       to.abs[c] += ab[c];
     }
   }
-  to.tokens += x.rows;
+  to.tokens += count;
+}
+
+template <typename Row>
+void add_any(const ops::Operand& x, int64_t count, const Row& row_of, ColumnSums& to) {
+  if (x.compute == ops::Compute::kBF16) {
+    add_rows(x.bf16(), count, row_of, to);
+  } else {
+    add_rows(x.f32(), count, row_of, to);
+  }
 }
 
 tensor::Tensor to_tensor(const std::vector<double>& sums, double divisor) {
@@ -92,11 +102,13 @@ void ColumnSums::clear() {
 }
 
 void ColumnSums::add(const ops::Operand& x) {
-  if (x.compute == ops::Compute::kBF16) {
-    add_rows(x.bf16(), *this);
-  } else {
-    add_rows(x.f32(), *this);
-  }
+  add_any(
+      x, x.rows, [](int64_t r) { return r; }, *this);
+}
+
+void ColumnSums::add(const ops::Operand& x, std::span<const int32_t> rows) {
+  add_any(
+      x, static_cast<int64_t>(rows.size()), [&](int64_t r) { return rows[static_cast<size_t>(r)]; }, *this);
 }
 
 void ColumnSums::merge(const ColumnSums& other) {
@@ -110,24 +122,53 @@ void ColumnSums::merge(const ColumnSums& other) {
 
 BlockSums make_block_sums(const std::vector<model::SiteSpec>& sites, size_t languages) {
   BlockSums sums;
-  for (const model::SiteSpec& site : sites) sums.emplace_back(languages, ColumnSums(site.width));
+  for (const model::SiteSpec& site : sites) {
+    sums.emplace_back(model::parts_of(site).size(), std::vector<ColumnSums>(languages, ColumnSums(site.width)));
+  }
   return sums;
 }
 
-void StatisticsWriter::add_block(int64_t b, const std::vector<model::SiteSpec>& sites, const BlockSums& sums) {
-  for (size_t s = 0; s < sites.size(); ++s) {
-    json languages = json::object();
-    for (size_t l = 0; l < languages_.size(); ++l) {
-      const ColumnSums& of = sums[s][l];
-      const double tokens = static_cast<double>(std::max<int64_t>(1, of.tokens));
-      const std::string prefix = prefix_of(b, sites[s].name, languages_[l]);
-      tensors_.push_back({prefix + "diagonal", to_tensor(of.square, tokens)});
-      tensors_.push_back({prefix + "mean_abs", to_tensor(of.abs, tokens)});
-      tensors_.push_back({prefix + "max_abs", to_tensor({of.max.begin(), of.max.end()}, 1)});
-      languages[languages_[l]] = overview(of);
+void add_input(const model::SiteSpec& site, const model::SequenceView& sequence, const ops::Operand& x, SiteSums& to) {
+  if (site.experts == 0) return to.front().front().add(x);
+  for (int64_t e = 0; e < site.experts; ++e) {
+    ColumnSums& sums = to[static_cast<size_t>(e)].front();
+    if (site.packed) {
+      sums.add(x.row_range(sequence.routing->begin(e), sequence.routing->count(e)));
+    } else {
+      sums.add(x, sequence.routing->tokens_of(e));
     }
-    sites_.push_back(
-        {{"block", b}, {"site", sites[s].name}, {"width", sites[s].width}, {"languages", std::move(languages)}});
+  }
+}
+
+void StatisticsWriter::add_part(int64_t b, const model::SiteSpec& site, const model::SitePart& part,
+                                const std::vector<ColumnSums>& sums) {
+  json languages = json::object();
+  for (size_t l = 0; l < languages_.size(); ++l) {
+    const ColumnSums& of = sums[l];
+    const double tokens = static_cast<double>(std::max<int64_t>(1, of.tokens));
+    const std::string prefix = prefix_of(b, part.name, languages_[l]);
+    tensors_.push_back({prefix + "diagonal", to_tensor(of.square, tokens)});
+    tensors_.push_back({prefix + "mean_abs", to_tensor(of.abs, tokens)});
+    tensors_.push_back({prefix + "max_abs", to_tensor({of.max.begin(), of.max.end()}, 1)});
+    languages[languages_[l]] = overview(of);
+  }
+  json entry = {{"block", b}, {"site", part.name}, {"width", site.width}, {"languages", std::move(languages)}};
+  if (part.expert >= 0) entry["expert"] = part.expert;
+  sites_.push_back(std::move(entry));
+}
+
+void StatisticsWriter::add_block(int64_t b, const std::vector<model::SiteSpec>& sites, const BlockSums& sums) {
+  bool counted = false;
+  for (size_t s = 0; s < sites.size(); ++s) {
+    const std::vector<model::SitePart> parts = model::parts_of(sites[s]);
+    for (size_t p = 0; p < parts.size(); ++p) add_part(b, sites[s], parts[p], sums[s][p]);
+    if (sites[s].experts == 0 || counted) continue;
+    counted = true;  // every routed site of a block sees the same tokens
+    json tokens = json::object();
+    for (size_t l = 0; l < languages_.size(); ++l) {
+      for (size_t p = 0; p < parts.size(); ++p) tokens[languages_[l]].push_back(sums[s][p][l].tokens);
+    }
+    experts_.push_back({{"block", b}, {"tokens", std::move(tokens)}});
   }
 }
 
@@ -135,6 +176,7 @@ Status StatisticsWriter::write(base::Env& env, const std::string& folder) {
   GQ_RETURN_IF_ERROR(formats::write_safetensors(env, base::join_path(folder, kTensors), tensors_).status());
   json counts = json::object();
   for (const json& site : sites_) {
+    if (site.contains("expert")) continue;
     for (const auto& [language, of] : site.at("languages").items()) counts[language] = of.at("tokens");
   }
   const json info = {{"format", 1}, {"tokens", counts}, {"sites", sites_}};
@@ -143,30 +185,52 @@ Status StatisticsWriter::write(base::Env& env, const std::string& folder) {
 
 StatusOr<StatisticsReader> StatisticsReader::open(base::Env& env, const std::string& folder) {
   StatisticsReader reader;
+  reader.folder_ = folder;
   const std::string path = base::join_path(folder, kInfo);
   if (!env.exists(path)) return reader;
   GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env, path));
-  const json info = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!info.is_object() || !info.contains("tokens") || !info["tokens"].is_object()) {
-    return absl::DataLossError(absl::StrCat(path, ": does not describe statistics"));
+  try {
+    const json info = json::parse(text);
+    for (const json& site : info.at("sites")) {
+      Counts& counts = reader.counts_[{site.at("block").get<int64_t>(), site.at("site").get<std::string>()}];
+      for (const auto& [language, of] : site.at("languages").items()) counts[language] = of.at("tokens").get<int64_t>();
+    }
+  } catch (const json::exception& e) {
+    return absl::DataLossError(absl::StrCat(path, ": does not describe statistics: ", e.what()));
   }
-  reader.counts_ = info["tokens"];
   GQ_ASSIGN_OR_RETURN(formats::SafetensorsFile file,
                       formats::SafetensorsFile::open(env, base::join_path(folder, kTensors)));
   reader.file_.push_back(std::move(file));
   return reader;
 }
 
-StatusOr<std::vector<float>> StatisticsReader::diagonal(int64_t b, const std::string& site) const {
+StatusOr<const StatisticsReader::Counts*> StatisticsReader::counts(int64_t b, const model::SitePart& part) const {
+  const auto found = counts_.find({b, part.name});
+  if (found != counts_.end()) return &found->second;
+  return absl::DataLossError(absl::StrCat(base::join_path(folder_, kInfo), ": block ", b, " has no site ", part.name));
+}
+
+StatusOr<int64_t> StatisticsReader::tokens(int64_t b, const model::SitePart& part) const {
+  GQ_ASSIGN_OR_RETURN(const Counts* counts, this->counts(b, part));
+  int64_t tokens = 0;
+  for (const auto& [language, count] : *counts) tokens += count;
+  return tokens;
+}
+
+StatusOr<std::vector<float>> StatisticsReader::diagonal(int64_t b, std::span<const model::SitePart> parts) const {
   std::vector<double> sums;
   double tokens = 0;
-  for (const auto& [language, count] : counts_.items()) {
-    GQ_ASSIGN_OR_RETURN(const tensor::Tensor part, file_.front().read(prefix_of(b, site, language) + "diagonal"));
-    const double weight = count.get<double>();
-    sums.resize(static_cast<size_t>(part.count()));
-    const std::span<const float> values = part.as<float>();
-    for (size_t c = 0; c < sums.size(); ++c) sums[c] += weight * values[c];
-    tokens += weight;
+  for (const model::SitePart& part : parts) {
+    GQ_ASSIGN_OR_RETURN(const Counts* counts, this->counts(b, part));
+    for (const auto& [language, count] : *counts) {
+      GQ_ASSIGN_OR_RETURN(const tensor::Tensor mean,
+                          file_.front().read(prefix_of(b, part.name, language) + "diagonal"));
+      const double weight = static_cast<double>(count);
+      sums.resize(static_cast<size_t>(mean.count()));
+      const std::span<const float> values = mean.as<float>();
+      for (size_t c = 0; c < sums.size(); ++c) sums[c] += weight * values[c];
+      tokens += weight;
+    }
   }
   std::vector<float> mean(sums.size());
   for (size_t c = 0; c < sums.size(); ++c) mean[c] = static_cast<float>(sums[c] / std::max(1.0, tokens));

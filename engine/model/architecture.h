@@ -5,6 +5,9 @@
 // A *site* is a place in a block whose input several weights share (q, k, v; gate, up): statistics belong to the site.
 // Walking the sites in order does every product of the block once, and lets each site's weights be replaced (quantized)
 // after its input was observed and before it is used.
+//
+// In a mixture of experts a site is *routed*: each expert's weights see only the rows of the tokens that the router
+// sent to it, and statistics belong to the expert (site_parts.h). All sequences still stop only once per site.
 #pragma once
 
 #include <memory>
@@ -13,6 +16,7 @@
 
 #include "engine/base/status.h"
 #include "engine/model/config.h"
+#include "engine/model/routing.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/operand.h"
 #include "engine/tensor/tensor.h"
@@ -21,7 +25,8 @@ namespace gridquant::model {
 
 class ConfigFields;  // config_fields.h
 
-enum class TensorRole { kEmbedding, kLmHead, kNorm, kLinear, kBias };
+// A router is a weight that is never quantized: it decides where tokens go, and is tiny.
+enum class TensorRole { kEmbedding, kLmHead, kNorm, kLinear, kBias, kRouter };
 
 struct TensorSpec {
   std::string name;  // as in the checkpoint: "model.layers.3.self_attn.q_proj.weight"
@@ -34,11 +39,20 @@ struct SiteSpec {
   std::string name;                  // "attention_input", "attention_output", "mlp_input", "mlp_output"
   int64_t width = 0;                 // columns of its input
   std::vector<std::string> weights;  // tensor names, in the order of TensorSpec
+
+  // A routed site: its weights are listed expert by expert, equally many of each. Its input has one row per token, or,
+  // `packed`, the packed rows of the sequence's Routing: rows_per_token (the experts of a token) for each token.
+  int64_t experts = 0;  // 0: dense
+  bool packed = false;
+  int64_t rows_per_token = 1;
 };
 
-// One sequence on its way through the blocks. `hidden` is the residual stream, [tokens, hidden_size] fp32.
+// One sequence on its way through the blocks. `hidden` is the residual stream, [tokens, hidden_size] fp32. `routing` is
+// written by the step that ends before a block's first routed site and read by the later ones; null is allowed where
+// every block is dense.
 struct SequenceView {
   tensor::Matrix<float> hidden;
+  Routing* routing = nullptr;
 };
 
 // One block's weights, ready for products, and the steps between its sites.
@@ -61,7 +75,8 @@ class Block {
   // Gives back the memory of a weight after its site was passed by every sequence.
   virtual void drop_weight(const std::string& name) = 0;
 
-  // x0 = the input of site 0, from the hidden states. x0 is [tokens, width of site 0], of the compute type.
+  // x0 = the input of site 0, from the hidden states. x0 is [tokens, width of site 0], of the compute type. (A later
+  // site's input has rows_per_token rows per token.)
   virtual Status begin(const SequenceView& s, const ops::Operand& x0, Scratch& scratch) const = 0;
   // Applies the weights of site `site` to its input x and goes on to the next site's input `next_x`; after the last
   // site the block's output is in s.hidden and next_x is not used (pass {}). x and next_x do not overlap.
@@ -81,8 +96,8 @@ class Architecture {
   virtual std::vector<TensorSpec> block_tensors(const ModelConfig& config, int64_t b) const = 0;
   // The sites of block `b` in execution order.
   virtual std::vector<SiteSpec> sites(const ModelConfig& config, int64_t b) const = 0;
-  // A block that has its norms and biases (every non-kLinear tensor of block_tensors, F32, in that order) and no linear
-  // weights yet.
+  // A block that has its norms, biases and router (every non-kLinear tensor of block_tensors, F32, in that order) and
+  // no linear weights yet.
   virtual StatusOr<std::unique_ptr<Block>> make_block(const ModelConfig& config, int64_t b, ops::Compute compute,
                                                       std::vector<tensor::Tensor> norms_and_biases) const = 0;
 
