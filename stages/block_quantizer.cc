@@ -165,6 +165,7 @@ Status BlockQuantizer::round_expert(const model::SitePart& part, int64_t tokens,
     result.fallbacks.push_back({{"tensor", name},
                                 {"reason", absl::StrCat("expert ", part.expert, " saw ", tokens, " tokens, of the ",
                                                         needed, " that GPTQ needs")},
+                                {"block", loaded.index},
                                 {"expert", part.expert},
                                 {"tokens", tokens}});
     keep(name, *std::move(solved), loaded.index, result);

@@ -25,7 +25,7 @@ struct QuantizedBlock {
   std::vector<std::pair<std::string, quant::QuantizedWeight>> weights;  // by tensor name
   std::vector<formats::NamedTensor> kept;                               // in their own type
   nlohmann::json layers = nlohmann::json::array();                      // {"block", "tensor", "relative_error"}
-  // {"tensor", "reason"}; where an expert saw too few tokens also {"expert", "tokens"}
+  // {"tensor", "reason"}; where an expert saw too few tokens also {"block", "expert", "tokens"}
   nlohmann::json fallbacks = nlohmann::json::array();
   nlohmann::json experts;  // of a mixture: {"block", "tokens": [tokens of each expert]}; else null
 };

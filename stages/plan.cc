@@ -230,6 +230,7 @@ Status run_plan(StageContext& context) {
   plan.options = solver_options(with);
   Decisions decisions(source, plan.options, with.at("exclude").get<std::vector<std::string>>());
   GQ_ASSIGN_OR_RETURN(plan.tensors, decisions.decide());
+  plan.build_index();
   if (plan.quantized_count() == 0) {
     return absl::InvalidArgumentError("exclude: leaves nothing to quantize; every linear weight is excluded");
   }

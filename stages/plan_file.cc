@@ -15,6 +15,7 @@ using nlohmann::json;
 
 constexpr const char* kPlan = "plan.json";
 constexpr const char* kExcluded = "excluded by ";
+constexpr const char* kRouter = "router";
 
 const char* name_of(quant::ScaleSearch search) {
   return search == quant::ScaleSearch::kAbsMax ? "absmax" : "weighted";
@@ -67,14 +68,20 @@ Plan plan_from_json(const json& file) {
   plan.forecast.shard_bytes = forecast.at("shard_bytes").get<std::vector<uint64_t>>();
   plan.forecast.checkpoint_bytes = forecast.at("checkpoint_bytes").get<uint64_t>();
   plan.forecast.original_bytes = forecast.at("original_bytes").get<uint64_t>();
+  plan.build_index();
   return plan;
 }
 
 }  // namespace
 
+void Plan::build_index() {
+  index_.clear();
+  for (size_t i = 0; i < tensors.size(); ++i) index_.emplace(tensors[i].name, i);
+}
+
 const PlannedTensor* Plan::find(const std::string& name) const {
-  const auto it = std::find_if(tensors.begin(), tensors.end(), [&](const PlannedTensor& t) { return t.name == name; });
-  return it == tensors.end() ? nullptr : &*it;
+  const auto it = index_.find(name);
+  return it == index_.end() ? nullptr : &tensors[it->second];
 }
 
 int64_t Plan::quantized_count() const {
@@ -85,7 +92,7 @@ std::vector<std::string> Plan::excluded_modules() const {
   constexpr std::string_view kSuffix = ".weight";
   std::vector<std::string> modules;
   for (const PlannedTensor& t : tensors) {
-    if (t.reason.rfind(kExcluded, 0) != 0 || !t.name.ends_with(kSuffix)) continue;
+    if (!(t.reason.starts_with(kExcluded) || t.reason == kRouter) || !t.name.ends_with(kSuffix)) continue;
     modules.push_back(t.name.substr(0, t.name.size() - kSuffix.size()));
   }
   return modules;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/base/env.h"
@@ -14,7 +15,7 @@ namespace gridquant::stages {
 struct PlannedTensor {
   std::string name;
   bool quantize = false;
-  std::string reason;  // why it is kept: "embedding", "norm", "bias", "lm_head", "excluded by /lm_head/"
+  std::string reason;  // why it is kept: "embedding", "norm", "bias", "lm_head", "router", "excluded by /lm_head/"
   int64_t block = -1;  // -1: outside the blocks
   int64_t rows = 0;    // of a linear weight
   int64_t cols = 0;
@@ -33,9 +34,14 @@ struct Plan {
   std::vector<PlannedTensor> tensors;  // outer, then block by block, in the architecture's order
   Forecast forecast;
 
+  // After `tensors` was filled or changed: find() looks there. A mixture has tens of thousands of tensors.
+  void build_index();
   const PlannedTensor* find(const std::string& name) const;  // null if absent
   int64_t quantized_count() const;
-  std::vector<std::string> excluded_modules() const;  // linear weights left as they are by `exclude`
+  std::vector<std::string> excluded_modules() const;  // linear weights left as they are by `exclude`, and routers
+
+ private:
+  std::unordered_map<std::string, size_t> index_;  // of `tensors`, by name
 };
 
 Status write_plan(base::Env& env, const std::string& folder, const Plan& plan);

@@ -243,6 +243,35 @@ void add_layers(const json& report, Page& page) {
   page.raw("</details></section>\n");
 }
 
+void add_experts(const json& report, Page& page) {
+  const std::vector<ExpertCoverage> coverage = expert_coverage(report);
+  if (coverage.empty()) return;
+  page.raw("<section class=\"card\">");
+  page.element("h2", "", "Calibration tokens of each expert");
+  Row head = {"Block", "Experts", "Fewest tokens", "Median", "Most", "Too few for GPTQ"};
+  for (const auto& [language, reached] : coverage.front().reached) head.push_back("Reached by " + language);
+  std::vector<Row> rows;
+  double starved = 0;
+  for (const ExpertCoverage& of : coverage) {
+    Row row = {of.block,
+               format_count(of.experts),
+               format_count(of.fewest),
+               format_count(of.median),
+               format_count(of.most),
+               format_count(of.starved)};
+    for (const auto& [language, reached] : of.reached) row.push_back(format_count(reached));
+    rows.push_back(std::move(row));
+    starved += of.starved;
+  }
+  page.element("p", "",
+               starved == 0 ? "Every expert saw enough tokens for GPTQ."
+                            : format_count(starved) +
+                                  " experts saw too few tokens for GPTQ, and were rounded to nearest "
+                                  "with the statistics of all experts of their block.");
+  page.table(head, rows);
+  page.raw("</section>\n");
+}
+
 void add_texts(Page& page, const char* title, const Row& head, const std::vector<Row>& rows) {
   if (rows.empty()) return;
   page.raw("<details>");
@@ -323,7 +352,11 @@ void add_provenance(const json& report, Page& page) {
   std::vector<Row> rows;
   add_fields(section(report, "params"), "param ", rows);
   add_fields(section(report, "model"), "model ", rows);
-  add_fields(section(report, "calibration"), "calibration ", rows);
+  if (const json* found = section(report, "calibration")) {
+    json calibration = *found;
+    calibration.erase("experts");  // has its own table
+    add_fields(&calibration, "calibration ", rows);
+  }
   add_fields(section(report, "environment"), "environment ", rows);
   if (rows.empty()) return;
   page.raw("<section class=\"card\">");
@@ -352,6 +385,7 @@ StatusOr<std::string> render_html(const json& report, const std::string& chart_j
   add_tiles(report, page);
   add_quality(report, page);
   add_layers(report, page);
+  add_experts(report, page);
   add_size(report, page);
   add_time(report, page);
   add_provenance(report, page);

@@ -127,14 +127,19 @@ std::vector<ChartSpec> layer_charts(const json& report) {
   const json* layers = quantize == nullptr ? nullptr : list(*quantize, "layers");
   if (layers == nullptr) return {};
   Series series;
-  std::vector<std::string> order;  // as the layers run, not by name
+  std::map<std::pair<std::string, int64_t>, double> counts;  // more than one of a kind in a block: experts
+  std::vector<std::string> order;                            // as the layers run, not by name
   for (const json& row : *layers) {
     const std::optional<int64_t> block = block_of(row);
     const std::optional<double> error = number(row, "relative_error");
     if (!block || !error) continue;
     const std::string kind = layer_kind(text(row, "tensor"));
     if (!series.contains(kind)) order.push_back(kind);
-    series[kind][*block] = *error * 100;
+    series[kind][*block] += *error * 100;
+    counts[{kind, *block}] += 1;
+  }
+  for (auto& [kind, points] : series) {
+    for (auto& [block, sum] : points) sum /= counts[{kind, block}];
   }
   if (series.empty()) return {};
   return {lines_over_blocks("layer-error", "Share of each layer's weighted energy lost", "%", series, order)};

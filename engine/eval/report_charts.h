@@ -18,7 +18,7 @@ struct ChartSpec {
 
 // Each is empty where the report has no numbers for it.
 std::vector<ChartSpec> quality_charts(const nlohmann::json& report);  // perplexity and KL per language, error per block
-std::vector<ChartSpec> layer_charts(const nlohmann::json& report);    // error per layer
+std::vector<ChartSpec> layer_charts(const nlohmann::json& report);    // error per layer, mean over experts
 std::vector<ChartSpec> size_charts(const nlohmann::json& report);
 std::vector<ChartSpec> time_charts(const nlohmann::json& report);  // per stage, and per phase of quantize
 

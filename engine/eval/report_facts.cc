@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -66,7 +67,68 @@ std::string compare(const LanguageResult& first, const LanguageResult& second) {
   return absl::StrCat(verdict, ": ", measures(first, second), ".");
 }
 
+int language_rank(const std::string& tag) {
+  return tag == "en" ? 0 : tag == "ko" ? 1 : 2;
+}
+
+std::vector<double> counts_of(const json& values) {
+  std::vector<double> counts;
+  for (const json& value : values) {
+    if (value.is_number()) counts.push_back(value.get<double>());
+  }
+  return counts;
+}
+
+// Which experts of a block were reached by each language: calibrate's counts.
+std::vector<std::pair<std::string, double>> reached_by(const json& report, const std::string& block) {
+  std::vector<std::pair<std::string, double>> reached;
+  const json* calibration = section(report, "calibration");
+  const json* experts = calibration == nullptr ? nullptr : list(*calibration, "experts");
+  if (experts == nullptr) return reached;
+  for (const json& row : *experts) {
+    const json* tokens = section(row, "tokens");
+    if (tokens == nullptr || text(row, "block") != block) continue;
+    std::vector<std::string> tags;
+    for (const auto& [tag, counts] : tokens->items()) tags.push_back(tag);
+    std::ranges::stable_sort(tags, {}, language_rank);
+    for (const std::string& tag : tags) {
+      const std::vector<double> counts = counts_of(tokens->at(tag));
+      reached.emplace_back(language_name(tag), std::ranges::count_if(counts, [](double count) { return count > 0; }));
+    }
+  }
+  return reached;
+}
+
 }  // namespace
+
+std::vector<ExpertCoverage> expert_coverage(const json& report) {
+  std::vector<ExpertCoverage> coverage;
+  const json* quantize = section(report, "quantize");
+  const json* experts = quantize == nullptr ? nullptr : list(*quantize, "experts");
+  if (experts == nullptr) return coverage;
+  std::set<std::pair<std::string, std::string>> starved;  // block, expert
+  if (const json* fallbacks = list(*quantize, "fallbacks")) {
+    for (const json& row : *fallbacks) {
+      if (number(row, "expert")) starved.emplace(text(row, "block"), text(row, "expert"));
+    }
+  }
+  for (const json& row : *experts) {
+    const json* tokens = list(row, "tokens");
+    std::vector<double> counts = tokens == nullptr ? std::vector<double>() : counts_of(*tokens);
+    if (counts.empty()) continue;
+    std::ranges::sort(counts);
+    ExpertCoverage& of = coverage.emplace_back();
+    of.block = text(row, "block");
+    of.experts = static_cast<double>(counts.size());
+    of.fewest = counts.front();
+    of.median = counts[counts.size() / 2];
+    of.most = counts.back();
+    of.starved = static_cast<double>(
+        std::ranges::count_if(starved, [&](const auto& expert) { return expert.first == of.block; }));
+    of.reached = reached_by(report, of.block);
+  }
+  return coverage;
+}
 
 const json* section(const json& object, const char* key) {
   const json* found = member(object, key);
@@ -156,8 +218,7 @@ std::vector<LanguageResult> language_results(const json& report) {
                        .kl_max = number(of, "kl_max"),
                        .top1_agreement = number(of, "top1_agreement")});
   }
-  const auto rank = [](const LanguageResult& r) { return r.tag == "en" ? 0 : r.tag == "ko" ? 1 : 2; };
-  std::stable_sort(results.begin(), results.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  std::ranges::stable_sort(results, {}, [](const LanguageResult& r) { return language_rank(r.tag); });
   return results;
 }
 

@@ -35,6 +35,17 @@ struct LanguageResult {
 };
 std::vector<LanguageResult> language_results(const nlohmann::json& report);  // English and Korean first, others after
 
+// Of a mixture's blocks: how many calibration tokens its experts saw.
+struct ExpertCoverage {
+  std::string block;
+  double experts = 0;
+  double fewest = 0, median = 0, most = 0;  // tokens of an expert
+  double starved = 0;                       // experts rounded to nearest for want of tokens
+  // Language name and how many experts saw any of its tokens; languages in the order of language_results.
+  std::vector<std::pair<std::string, double>> reached;
+};
+std::vector<ExpertCoverage> expert_coverage(const nlohmann::json& report);
+
 // "Does quantization hurt Korean more than English?" in one sentence, from the numbers alone. A difference below a
 // tenth counts as none, and measures that point in opposite directions are said to. "" without a validated
 // language.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/base/status.h"
 
@@ -25,6 +26,13 @@ struct ModelConfig {
   bool tied_embeddings = false;
   bool attention_bias = false;
   bool mlp_bias = false;
+
+  // A mixture of experts; expert_count 0: there is none.
+  int64_t expert_count = 0;
+  int64_t experts_per_token = 0;
+  int64_t expert_intermediate_size = 0;
+  bool normalized_routing = false;    // a token's weights are divided by their sum
+  std::vector<int64_t> dense_blocks;  // blocks without experts, ascending
 };
 
 // `json_text` is the content of config.json; `path` goes into error messages. Unimplemented (with the list of known

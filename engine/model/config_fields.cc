@@ -132,6 +132,16 @@ void read_rope(ConfigFields& top, ModelConfig& config) {
   }
 }
 
+void read_experts(ConfigFields& fields, const ExpertDefaults& defaults, ModelConfig& config) {
+  const char* name = fields.find("num_local_experts") != nullptr ? "num_local_experts" : "num_experts";
+  config.expert_count = fields.positive(name, defaults.experts);
+  config.experts_per_token = fields.positive("num_experts_per_tok", defaults.per_token);
+  if (config.experts_per_token <= config.expert_count) return;
+  fields.fail("num_experts_per_tok",
+              absl::StrCat("is ", config.experts_per_token, ", more than the ", config.expert_count, " of ", name));
+  config.experts_per_token = config.expert_count;
+}
+
 void require_activation(ConfigFields& fields, const std::string& name, const std::string& only) {
   const std::string activation = fields.text(name, only);
   if (activation == only) return;

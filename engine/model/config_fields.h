@@ -53,6 +53,12 @@ void read_decoder_fields(ConfigFields& fields, const DecoderDefaults& defaults, 
 // The rotary embedding. Transformers 4 writes "rope_theta" and "rope_scaling", transformers 5 writes "rope_parameters"
 // with both.
 void read_rope(ConfigFields& fields, ModelConfig& config);
+struct ExpertDefaults {
+  int64_t experts = 0;
+  int64_t per_token = 0;
+};
+// How many experts there are ("num_local_experts" or "num_experts", by the writer's version), and how many a token has.
+void read_experts(ConfigFields& fields, const ExpertDefaults& defaults, ModelConfig& config);
 // Refuses another activation than `only` (the default, too).
 void require_activation(ConfigFields& fields, const std::string& name, const std::string& only);
 

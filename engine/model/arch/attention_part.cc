@@ -12,17 +12,15 @@ namespace {
 using ops::Operand;
 using tensor::Matrix;
 
-class AttentionScratch : public BlockPart::Scratch {
- public:
+struct AttentionScratch : public BlockPart::Scratch {
   AttentionScratch(const AttentionSpec& spec, ops::Compute compute, int64_t max_tokens, ScratchFloats& floats)
-      : table(spec.rope_theta, spec.head_dim, max_tokens),
-        floats(floats),
+      : Scratch(floats),
+        table(spec.rope_theta, spec.head_dim, max_tokens),
         q(compute, max_tokens * spec.heads, spec.head_dim),
         k(compute, max_tokens * spec.kv_heads, spec.head_dim),
         v(compute, max_tokens * spec.kv_heads, spec.head_dim) {}
 
   ops::RopeTable table;
-  ScratchFloats& floats;
   ops::OperandBuffer q, k, v;
   ops::AttentionScratch attention;
 };

@@ -1,6 +1,8 @@
 // Tables and weights of a part of a block. Not here: what a part computes.
 #include "engine/model/arch/block_part.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "engine/ops/add.h"
 #include "engine/ops/rms_norm.h"
@@ -17,8 +19,8 @@ tensor::Matrix<float> ScratchFloats::matrix(int64_t rows, int64_t cols) {
   return {reinterpret_cast<float*>(buffer_.data()), rows, cols, cols};
 }
 
-void BlockPart::add_site(const std::string& name, int64_t width) {
-  sites_.push_back({name, width, {}});
+void BlockPart::add_site(SiteSpec site) {
+  sites_.push_back(std::move(site));
 }
 
 size_t BlockPart::add_norm(const std::string& name, int64_t width) {
@@ -36,15 +38,37 @@ size_t BlockPart::add_linear(const std::string& layer, int64_t out, int64_t in, 
   return linears_.size() - 1;
 }
 
+void BlockPart::add_router(const std::string& name, int64_t experts, int64_t in) {
+  tensors_.push_back({name, {experts, in}, TensorRole::kRouter, ""});
+}
+
+std::unique_ptr<BlockPart::Scratch> BlockPart::make_scratch(int64_t, ScratchFloats& floats) const {
+  return std::make_unique<Scratch>(floats);
+}
+
 // A norm's place is its number among the norms, a bias's that of the linear weight before it.
-tensor::Tensor* BlockPart::slot_of(size_t tensor_index) {
+Status BlockPart::take(size_t tensor_index, tensor::Tensor given) {
   size_t norms = 0;
   size_t linears = 0;
   for (size_t i = 0; i < tensor_index; ++i) {
     norms += tensors_[i].role == TensorRole::kNorm ? 1 : 0;
     linears += tensors_[i].role == TensorRole::kLinear ? 1 : 0;
   }
-  return tensors_[tensor_index].role == TensorRole::kNorm ? &norms_[norms] : &linears_[linears - 1].bias;
+  switch (tensors_[tensor_index].role) {
+    case TensorRole::kNorm:
+      if (norm_style_.plus_one) {
+        for (float& w : given.as<float>()) w += 1.0f;
+      }
+      norms_[norms] = std::move(given);
+      return absl::OkStatus();
+    case TensorRole::kRouter: {
+      GQ_ASSIGN_OR_RETURN(router_, ops::LinearWeight::pack(compute_, std::as_const(given).matrix<float>()));
+      return absl::OkStatus();
+    }
+    default:
+      linears_[linears - 1].bias = std::move(given);
+      return absl::OkStatus();
+  }
 }
 
 Status BlockPart::take_norms_and_biases(std::span<tensor::Tensor> given) {
@@ -56,11 +80,7 @@ Status BlockPart::take_norms_and_biases(std::span<tensor::Tensor> given) {
       return absl::InvalidArgumentError(
           absl::StrCat("make_block: ", spec.name, " must be given as F32 ", tensor::to_string(spec.shape)));
     }
-    tensor::Tensor& slot = *slot_of(i);
-    slot = std::move(given[next++]);
-    if (spec.role == TensorRole::kNorm && norm_style_.plus_one) {
-      for (float& w : slot.as<float>()) w += 1.0f;
-    }
+    GQ_RETURN_IF_ERROR(take(i, std::move(given[next++])));
   }
   if (next == given.size()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("make_block: ", given.size(), " tensors given, ", next, " used"));
@@ -98,6 +118,10 @@ Status BlockPart::linear(size_t which, const ops::Operand& x, tensor::Matrix<flo
 Status BlockPart::add_product(size_t which, const ops::Operand& x, tensor::Matrix<float> y) const {
   GQ_RETURN_IF_ERROR(linears_[which].weight.multiply_add(x, y));
   return add_bias(linears_[which], y);
+}
+
+Status BlockPart::router(const ops::Operand& x, tensor::Matrix<float> logits) const {
+  return router_.multiply(x, logits);
 }
 
 Status BlockPart::add_bias(const Linear& linear, tensor::Matrix<float> y) const {

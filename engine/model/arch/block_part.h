@@ -43,10 +43,12 @@ struct NormStyle {
 // Thread-safety: as model::Block.
 class BlockPart {
  public:
-  // What one thread needs beside ScratchFloats. It serves every block of the model.
-  class Scratch {
-   public:
+  // What one thread needs. It serves the part in the same place of every block of the model, so that parts that take
+  // turns there (gated MLP, experts) need no more than this.
+  struct Scratch {
+    explicit Scratch(ScratchFloats& floats) : floats(floats) {}
     virtual ~Scratch() = default;
+    ScratchFloats& floats;  // shared by the parts of the block
   };
 
   BlockPart(ops::Compute compute, const NormStyle& norm_style) : compute_(compute), norm_style_(norm_style) {}
@@ -57,14 +59,14 @@ class BlockPart {
   const std::vector<TensorSpec>& tensors() const { return tensors_; }  // in the order in which they were added
   const std::vector<SiteSpec>& sites() const { return sites_; }        // in execution order
 
-  // Every tensor of the table that is not a linear weight, F32, in table order.
+  // Every tensor of the table that is not a linear weight (norms, biases, a router), F32, in table order.
   Status take_norms_and_biases(std::span<tensor::Tensor> given);
   // NotFound if the part has no linear weight of this name.
   virtual Status set_weight(const std::string& name, tensor::Matrix<const float> w);
   virtual void drop_weight(const std::string& name);
 
   // `floats` outlives the result.
-  virtual std::unique_ptr<Scratch> make_scratch(int64_t max_tokens, ScratchFloats& floats) const = 0;
+  virtual std::unique_ptr<Scratch> make_scratch(int64_t max_tokens, ScratchFloats& floats) const;
   // x0 = the input of site 0.
   virtual Status begin(const SequenceView& s, const ops::Operand& x0, Scratch& scratch) const = 0;
   virtual Status advance(int site, const SequenceView& s, const ops::Operand& x, const ops::Operand& next_x,
@@ -73,9 +75,11 @@ class BlockPart {
  protected:
   // Rows of the tables, added by the constructor of the part. A linear weight belongs to the site added last. The
   // result names the norm or weight in the calls below.
-  void add_site(const std::string& name, int64_t width);
+  void add_site(SiteSpec site);
+  void add_site(const std::string& name, int64_t width) { add_site({name, width, {}}); }
   size_t add_norm(const std::string& name, int64_t width);
   size_t add_linear(const std::string& layer, int64_t out, int64_t in, bool has_bias);
+  void add_router(const std::string& name, int64_t experts, int64_t in);  // at most one
 
   ops::Compute compute() const { return compute_; }
   Status norm(size_t which, tensor::Matrix<const float> x, const ops::Operand& out) const;
@@ -83,6 +87,8 @@ class BlockPart {
   Status linear(size_t which, const ops::Operand& x, tensor::Matrix<float> y) const;
   // y += x W^T + bias.
   Status add_product(size_t which, const ops::Operand& x, tensor::Matrix<float> y) const;
+  // logits = x W^T, W the router.
+  Status router(const ops::Operand& x, tensor::Matrix<float> logits) const;
 
  private:
   struct Linear {
@@ -90,7 +96,7 @@ class BlockPart {
     ops::LinearWeight weight;
     tensor::Tensor bias;  // shape [] where there is none
   };
-  tensor::Tensor* slot_of(size_t tensor_index);
+  Status take(size_t tensor_index, tensor::Tensor given);
   Status add_bias(const Linear& linear, tensor::Matrix<float> y) const;
 
   ops::Compute compute_;
@@ -99,6 +105,7 @@ class BlockPart {
   std::vector<SiteSpec> sites_;
   std::vector<Linear> linears_;
   std::vector<tensor::Tensor> norms_;
+  ops::LinearWeight router_;
 };
 
 }  // namespace gridquant::model

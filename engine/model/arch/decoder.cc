@@ -25,7 +25,9 @@ class DecoderBlock : public Block {
   explicit DecoderBlock(BlockParts parts) : parts_(std::move(parts)) {
     for (size_t p = 0; p < parts_.size(); ++p) {
       const int sites = static_cast<int>(parts_[p]->sites().size());
-      for (int s = 0; s < sites; ++s) steps_.push_back({p, s, s + 1 == sites});
+      for (int s = 0; s < sites; ++s) {
+        steps_.push_back({p, s, s + 1 == sites, parts_[p]->sites()[static_cast<size_t>(s)].rows_per_token});
+      }
     }
   }
 
@@ -72,11 +74,11 @@ class DecoderBlock : public Block {
       return absl::InvalidArgumentError(
           absl::StrCat("the block has sites 0 to ", steps_.size() - 1, ", there is no site ", site));
     }
-    if (s.hidden.rows > own.max_tokens || x.rows != s.hidden.rows) {
+    const Step& step = steps_[static_cast<size_t>(site)];
+    if (s.hidden.rows > own.max_tokens || x.rows != s.hidden.rows * step.rows_per_token) {
       return absl::InvalidArgumentError(absl::StrCat("a sequence of ", s.hidden.rows, " tokens with an input of ",
                                                      x.rows, " rows, and scratch memory for ", own.max_tokens));
     }
-    const Step& step = steps_[static_cast<size_t>(site)];
     const Operand next_in_part = step.last ? Operand{} : next_x;
     GQ_RETURN_IF_ERROR(parts_[step.part]->advance(step.site, s, x, next_in_part, *own.parts[step.part]));
     if (!step.last || step.part + 1 == parts_.size()) return absl::OkStatus();
@@ -89,6 +91,7 @@ class DecoderBlock : public Block {
     size_t part;
     int site;   // of the part
     bool last;  // of the part
+    int64_t rows_per_token;
   };
   BlockParts parts_;
   std::vector<Step> steps_;

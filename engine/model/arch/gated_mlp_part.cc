@@ -15,11 +15,6 @@ using tensor::Matrix;
 // multiplied.
 constexpr int64_t kTokensAtOnce = 128;
 
-struct GatedMlpScratch : public BlockPart::Scratch {
-  explicit GatedMlpScratch(ScratchFloats& floats) : floats(floats) {}
-  ScratchFloats& floats;
-};
-
 class GatedMlpPart : public BlockPart {
  public:
   GatedMlpPart(const GatedMlpSpec& spec, ops::Compute compute) : BlockPart(compute, spec.norm), spec_(spec) {
@@ -32,15 +27,11 @@ class GatedMlpPart : public BlockPart {
     down_ = add_linear(prefix + "down_proj", spec.hidden_size, spec.intermediate_size, spec.bias);
   }
 
-  std::unique_ptr<Scratch> make_scratch(int64_t, ScratchFloats& floats) const override {
-    return std::make_unique<GatedMlpScratch>(floats);
-  }
-
   Status begin(const SequenceView& s, const Operand& x0, Scratch&) const override { return norm(norm_, s.hidden, x0); }
 
   Status advance(int site, const SequenceView& s, const Operand& x, const Operand& next_x,
                  Scratch& scratch) const override {
-    if (site == 0) return gate_and_up(x, next_x, static_cast<GatedMlpScratch&>(scratch).floats);
+    if (site == 0) return gate_and_up(x, next_x, scratch.floats);
     return add_product(down_, x, s.hidden);
   }
 

@@ -7,9 +7,10 @@
 namespace gridquant::model {
 namespace {
 
-std::array<const Architecture*, 1> all() {
+std::array<const Architecture*, 2> all() {
   return {
       &llama_architecture(),
+      &mixtral_architecture(),
   };
 }
 

@@ -6,5 +6,6 @@
 namespace gridquant::model {
 
 const Architecture& llama_architecture();
+const Architecture& mixtral_architecture();
 
 }  // namespace gridquant::model

@@ -50,11 +50,14 @@ Status run_block(const model::ModelConfig& config, const model::Block& block, in
                  const model::SequenceView& sequence, ops::Compute compute) {
   const auto scratch = block.make_scratch(sequence.hidden.rows);
   const auto sites = model::architecture_of(config).sites(config, index);
-  ops::OperandBuffer x(compute, sequence.hidden.rows, sites[0].width);
+  const auto input_of = [&](const model::SiteSpec& site) {
+    return ops::OperandBuffer(compute, sequence.hidden.rows * site.rows_per_token, site.width);
+  };
+  ops::OperandBuffer x = input_of(sites[0]);
   GQ_RETURN_IF_ERROR(block.begin(sequence, x.view(), *scratch));
   for (size_t s = 0; s < sites.size(); ++s) {
     ops::OperandBuffer next;
-    if (s + 1 < sites.size()) next = ops::OperandBuffer(compute, sequence.hidden.rows, sites[s + 1].width);
+    if (s + 1 < sites.size()) next = input_of(sites[s + 1]);
     GQ_RETURN_IF_ERROR(block.advance(static_cast<int>(s), sequence, x.view(), next.view(), *scratch));
     x = std::move(next);
   }
@@ -75,7 +78,8 @@ StatusOr<Tensor> compute_logits(const Arguments& arguments, const std::vector<in
 
   const auto tokens = static_cast<int64_t>(ids.size());
   Tensor hidden(tensor::DType::kF32, {tokens, config.hidden_size});
-  const model::SequenceView sequence{hidden.matrix<float>()};
+  model::Routing routing;
+  const model::SequenceView sequence{hidden.matrix<float>(), &routing};
   GQ_RETURN_IF_ERROR(architecture.embed(config, embedding, ids, sequence.hidden));
   for (int64_t b = 0; b < config.block_count; ++b) {
     GQ_ASSIGN_OR_RETURN(const auto block, load_block(tensors, config, b, compute));

@@ -178,6 +178,46 @@ TEST(Html, RefusesWhatItCannotRender) {
   EXPECT_EQ(render_html({{"format", 1}}, "x</SCRIPT>").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(Html, ShowsHowManyTokensTheExpertsSaw) {
+  json report = full_report();
+  report["quantize"]["experts"] = {{{"block", 0}, {"tokens", {500, 20, 0, 700}}}, {{"block", 1}, {"tokens", {9, 8}}}};
+  const auto starved = [](int block, int expert, const char* tensor) {
+    return json{{"tensor", tensor}, {"reason", "r"}, {"block", block}, {"expert", expert}, {"tokens", 0}};
+  };
+  report["quantize"]["fallbacks"] = {
+      starved(0, 1, "a"), starved(0, 2, "b"), starved(0, 2, "c"), {{"tensor", "d"}, {"reason", "r"}}};
+  report["calibration"] = {
+      {"experts", {{{"block", 0}, {"tokens", {{"ko", {400, 0, 0, 0}}, {"en", {100, 20, 0, 700}}}}}}}, {"seed", 5}};
+  const std::vector<ExpertCoverage> coverage = expert_coverage(report);
+  ASSERT_EQ(coverage.size(), 2u);
+  EXPECT_EQ(coverage[0].experts, 4);
+  EXPECT_EQ(coverage[0].fewest, 0);
+  EXPECT_EQ(coverage[0].median, 500);
+  EXPECT_EQ(coverage[0].most, 700);
+  EXPECT_EQ(coverage[0].starved, 2);
+  EXPECT_EQ(coverage[1].starved, 0);
+  EXPECT_EQ(coverage[0].reached, (std::vector<std::pair<std::string, double>>{{"English", 3}, {"Korean", 1}}));
+  const auto html = render_html(report, "");
+  ASSERT_TRUE(html.ok());
+  EXPECT_THAT(*html, HasSubstr("2 experts saw too few tokens for GPTQ"));
+  EXPECT_THAT(*html, HasSubstr("Reached by Korean"));
+  EXPECT_THAT(*html, Not(HasSubstr("calibration experts")));
+  for (const json& odd : {json(3), json::array({3, nullptr}), json{{{"tokens", {"x"}}}}, json{{"en", 1}}}) {
+    report["quantize"]["experts"] = odd;
+    report["calibration"]["experts"] = odd;
+    EXPECT_TRUE(render_html(report, "").ok()) << odd;
+  }
+}
+
+TEST(Charts, ExpertsOfABlockAreOnePointTheirMean) {
+  json report = full_report();
+  report["quantize"]["layers"] = {{{"block", 0}, {"tensor", "x.experts.0.w1.weight"}, {"relative_error", 0.1}},
+                                  {{"block", 0}, {"tensor", "x.experts.1.w1.weight"}, {"relative_error", 0.3}}};
+  const json& spec = layer_charts(report).at(0).spec;
+  ASSERT_EQ(spec["datasets"].size(), 1u);
+  EXPECT_NEAR(spec["datasets"][0]["data"][0].get<double>(), 20, 1e-9);
+}
+
 TEST(Charts, LayersOfOneKindShareALineAndMissingBlocksAreGaps) {
   json report = full_report();
   report["quantize"]["layers"].push_back(

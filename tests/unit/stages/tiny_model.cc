@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <random>
 
 #include "absl/strings/str_cat.h"
@@ -67,8 +68,8 @@ tensor::Tensor random_tensor(tensor::DType dtype, tensor::Shape shape, float spr
 }
 
 std::string config_json(const TinyOptions& o) {
-  return json({{"architectures", {o.architecture}},
-               {"model_type", "llama"},
+  json config({{"architectures", {o.experts > 0 ? "MixtralForCausalLM" : o.architecture}},
+               {"model_type", o.experts > 0 ? "mixtral" : "llama"},
                {"hidden_size", o.hidden},
                {"intermediate_size", o.intermediate},
                {"num_hidden_layers", o.blocks},
@@ -83,8 +84,9 @@ std::string config_json(const TinyOptions& o) {
                {"attention_bias", false},
                {"mlp_bias", false},
                {"tie_word_embeddings", o.tied},
-               {"torch_dtype", "bfloat16"}})
-      .dump(2);
+               {"torch_dtype", "bfloat16"}});
+  if (o.experts > 0) config.update({{"num_local_experts", o.experts}, {"num_experts_per_tok", o.experts_per_token}});
+  return config.dump(2);
 }
 
 void must(const Status& status) {
@@ -109,9 +111,16 @@ std::vector<formats::NamedTensor> tiny_tensors(const TinyOptions& o) {
     add(prefix + "self_attn.v_proj.weight", {kv, o.hidden}, 0.1f, 0);
     add(prefix + "self_attn.o_proj.weight", {o.hidden, o.hidden}, 0.1f, 0);
     add(prefix + "post_attention_layernorm.weight", {o.hidden}, 0.1f, 1);
-    add(prefix + "mlp.gate_proj.weight", {o.intermediate, o.hidden}, 0.1f, 0);
-    add(prefix + "mlp.up_proj.weight", {o.intermediate, o.hidden}, 0.1f, 0);
-    add(prefix + "mlp.down_proj.weight", {o.hidden, o.intermediate}, 0.1f, 0);
+    const auto mlp = [&](const std::string& module, const std::array<const char*, 3>& gate_up_down) {
+      add(absl::StrCat(module, gate_up_down[0], ".weight"), {o.intermediate, o.hidden}, 0.1f, 0);
+      add(absl::StrCat(module, gate_up_down[1], ".weight"), {o.intermediate, o.hidden}, 0.1f, 0);
+      add(absl::StrCat(module, gate_up_down[2], ".weight"), {o.hidden, o.intermediate}, 0.1f, 0);
+    };
+    if (o.experts == 0) mlp(prefix + "mlp.", {"gate_proj", "up_proj", "down_proj"});
+    if (o.experts > 0) add(prefix + "block_sparse_moe.gate.weight", {o.experts, o.hidden}, 0.3f, 0);
+    for (int64_t e = 0; e < o.experts; ++e) {
+      mlp(absl::StrCat(prefix, "block_sparse_moe.experts.", e, "."), {"w1", "w3", "w2"});
+    }
   }
   add("model.norm.weight", {o.hidden}, 0.1f, 1);
   if (!o.tied) add("lm_head.weight", {o.vocab, o.hidden}, 0.2f, 0);

@@ -26,6 +26,8 @@ struct TinyOptions {
   bool tied = true;
   tensor::DType dtype = tensor::DType::kBF16;
   std::string architecture = "LlamaForCausalLM";
+  int64_t experts = 0;  // more: a mixture (architecture MixtralForCausalLM), `intermediate` wide each
+  int64_t experts_per_token = 2;
 };
 
 // The tensors of such a model: tests change them before they are written.
