@@ -213,7 +213,7 @@ TEST(Charts, ExpertsOfABlockAreOnePointTheirMean) {
   json report = full_report();
   report["quantize"]["layers"] = {{{"block", 0}, {"tensor", "x.experts.0.w1.weight"}, {"relative_error", 0.1}},
                                   {{"block", 0}, {"tensor", "x.experts.1.w1.weight"}, {"relative_error", 0.3}}};
-  const json& spec = layer_charts(report).at(0).spec;
+  const json spec = layer_charts(report).at(0).spec;
   ASSERT_EQ(spec["datasets"].size(), 1u);
   EXPECT_NEAR(spec["datasets"][0]["data"][0].get<double>(), 20, 1e-9);
 }

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+#include "engine/formats/checkpoint.h"
 #include "engine/formats/gptq.h"
 #include "stages/block_quantizer.h"
 #include "stages/model_source.h"
@@ -81,7 +82,7 @@ TEST(Mixture, TheResultHoldsEveryExpertAndTheRouterAsItWas) {
     EXPECT_FALSE(result->contains(absl::StrCat("model.layers.1.block_sparse_moe.", module, ".weight")));
   }
   const std::string router = "model.layers.1.block_sparse_moe.gate.weight";
-  const auto before = source->checkpoint.read(router);
+  const auto before = source->tensors->read(router);
   const auto after = result->read(router);
   ASSERT_TRUE(before.ok() && after.ok());
   EXPECT_EQ(after->dtype(), tensor::DType::kBF16);
@@ -181,7 +182,7 @@ Seen walk_block_0(World& world, int site) {
   const auto tokens = read_tokens(*world.env, "/a/calibrate");
   device::ThreadPool pool(1);
   HiddenStates hidden(tokens->count(), tokens->length, source->config.hidden_size);
-  const auto embedding = source->checkpoint.read("model.embed_tokens.weight");
+  const auto embedding = source->tensors->read("model.embed_tokens.weight");
   EXPECT_EQ(embed_tokens(*source, *embedding, *tokens, pool, hidden), absl::OkStatus());
   auto loaded = load_block(*source, 0, {});
   auto block = make_complete_block(*source, ops::Compute::kF32, *std::move(loaded), pool);
@@ -227,7 +228,7 @@ TEST(Mixture, AnExpertWithTooFewTokensIsRoundedWithTheStatisticsOfAll) {
 
   const auto source = open_model(*world.env, "/model");
   const std::string name = "model.layers.0.block_sparse_moe.experts.7.w1";
-  const auto w = source->checkpoint.read_f32(name + ".weight", {64, 64});
+  const auto w = source->tensors->read_f32(name + ".weight", {64, 64});
   const auto plan = read_plan(*world.env, "/a/plan");
   device::ThreadPool pool(1);
   const std::vector<float> diagonal(seen.square.begin(), seen.square.end());
