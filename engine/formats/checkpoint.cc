@@ -139,7 +139,7 @@ StatusOr<Checkpoint> Checkpoint::open(base::Env& env, const std::string& folder)
   const std::string index_path = base::join_path(folder, kIndexName);
   if (env.exists(base::join_path(folder, kSingleName))) {  // what transformers looks for first
     GQ_ASSIGN_OR_RETURN(auto file, open_shard(env, folder, kSingleName, "the folder"));
-    for (const auto& [name, entry] : file->header().tensors) checkpoint.where_[name] = file;
+    for (const auto& [name, entry] : file->header().tensors) checkpoint.where_[name] = {file, entry};
     checkpoint.files_ = {kSingleName};
     return checkpoint;
   }
@@ -151,11 +151,12 @@ StatusOr<Checkpoint> Checkpoint::open(base::Env& env, const std::string& folder)
     if (file == nullptr) {
       GQ_ASSIGN_OR_RETURN(file, open_shard(env, folder, shard, kIndexName));
     }
-    if (!file->header().tensors.contains(name)) {
+    const auto entry = file->header().tensors.find(name);
+    if (entry == file->header().tensors.end()) {
       return absl::NotFoundError(index_path + ": tensor \"" + name + "\" is said to be in " + shard +
                                  ", but is not there: get both files again");
     }
-    checkpoint.where_[name] = file;
+    checkpoint.where_[name] = {file, entry->second};
   }
   for (const auto& [name, file] : shards) checkpoint.files_.push_back(name);
   return checkpoint;
@@ -168,27 +169,48 @@ StatusOr<Checkpoint> Checkpoint::open_shards(base::Env& env, const std::string& 
   checkpoint.files_ = files;
   for (const std::string& name : files) {
     GQ_ASSIGN_OR_RETURN(const auto file, open_shard(env, folder, name, "the list of committed shards"));
-    for (const auto& [tensor, entry] : file->header().tensors) checkpoint.where_[tensor] = file;
+    for (const auto& [tensor, entry] : file->header().tensors) checkpoint.where_[tensor] = {file, entry};
   }
   return checkpoint;
+}
+
+void Checkpoint::split_experts(const ExpertNames& names) {
+  std::vector<std::string> fused;
+  for (const auto& [name, place] : where_) {
+    if (!split_fused_experts(name, place.entry, names).empty()) fused.push_back(name);
+  }
+  for (const std::string& name : fused) {
+    const Place place = where_.at(name);
+    where_.erase(name);
+    for (auto& [part, entry] : split_fused_experts(name, place.entry, names)) where_[part] = {place.file, entry};
+    // "<block>.mlp.experts.down_proj" -> "<block>."
+    const std::string block = name.substr(0, name.find(".mlp.experts.") + 1);
+    const auto router = where_.find(block + "mlp.gate.weight");
+    if (router == where_.end() || names.module == "mlp") continue;
+    const Place moved = router->second;
+    where_.erase(router);
+    where_[block + names.module + ".gate.weight"] = moved;
+  }
 }
 
 std::vector<std::string> Checkpoint::names() const {
   std::vector<std::string> names;
   names.reserve(where_.size());
-  for (const auto& [name, file] : where_) names.push_back(name);
+  for (const auto& [name, place] : where_) names.push_back(name);
   return names;
 }
 
 const TensorEntry* Checkpoint::find(const std::string& name) const {
   const auto it = where_.find(name);
-  return it == where_.end() ? nullptr : &it->second->header().tensors.at(name);
+  return it == where_.end() ? nullptr : &it->second.entry;
 }
 
 StatusOr<Tensor> Checkpoint::read(const std::string& name) const {
   const auto it = where_.find(name);
   if (it == where_.end()) return absl::NotFoundError(folder_ + ": the model has no tensor \"" + name + "\"");
-  return it->second->read(name);
+  Tensor tensor(it->second.entry.dtype, it->second.entry.shape);
+  GQ_RETURN_IF_ERROR(it->second.file->read_bytes(it->second.entry, 0, tensor.raw()));
+  return tensor;
 }
 
 StatusOr<Tensor> Checkpoint::read_f32(const std::string& name, const tensor::Shape& shape) const {
@@ -196,7 +218,7 @@ StatusOr<Tensor> Checkpoint::read_f32(const std::string& name, const tensor::Sha
   if (entry == nullptr) {
     return absl::NotFoundError(folder_ + ": the model has no tensor \"" + name + "\", which its config.json calls for");
   }
-  const SafetensorsFile& file = *where_.at(name);
+  const SafetensorsFile& file = *where_.at(name).file;
   if (entry->dtype != DType::kF32 && entry->dtype != DType::kF16 && entry->dtype != DType::kBF16) {
     return absl::FailedPreconditionError(file.path() + ": tensor \"" + name + "\" is " +
                                          std::string(tensor::name_of(entry->dtype)) +
@@ -212,7 +234,7 @@ StatusOr<Tensor> Checkpoint::read_f32(const std::string& name, const tensor::Sha
 
 uint64_t Checkpoint::total_bytes() const {
   uint64_t bytes = 0;
-  for (const auto& [name, file] : where_) bytes += file->header().tensors.at(name).bytes;
+  for (const auto& [name, place] : where_) bytes += place.entry.bytes;
   return bytes;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/formats/fused_experts.h"
 #include "engine/formats/source.h"
 
 namespace gridquant::formats {
@@ -17,6 +18,9 @@ class Checkpoint final : public TensorSource {
   // Only these files of a folder that has no index yet: the committed shards of an unfinished checkpoint.
   static StatusOr<Checkpoint> open_shards(base::Env& env, const std::string& folder,
                                           const std::vector<std::string>& files);
+  // Fused experts become tensors of their own, under `names`; so does the router beside them.
+  void split_experts(const ExpertNames& names);
+
   const std::string& path() const override { return folder_; }
   std::vector<std::string> names() const override;
   const TensorEntry* find(const std::string& name) const override;
@@ -27,8 +31,12 @@ class Checkpoint final : public TensorSource {
   std::vector<std::string> files() const;  // file names of the shards
 
  private:
+  struct Place {
+    std::shared_ptr<const SafetensorsFile> file;
+    TensorEntry entry;
+  };
   std::string folder_;
-  std::map<std::string, std::shared_ptr<const SafetensorsFile>> where_;
+  std::map<std::string, Place> where_;
   std::vector<std::string> files_;
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/formats/checkpoint.h"
+#include "engine/formats/json.h"
 
 namespace gridquant::formats {
 namespace {
@@ -41,11 +42,22 @@ class FolderTexts : public TextFiles {
   std::string folder_;
 };
 
+// "" where there is none, or config.json cannot be read: who parses it says so.
+std::string model_type_of(const TextFiles& texts) {
+  const auto text = texts.read(kConfigFile);
+  if (!text.ok()) return "";
+  const auto config = parse_json_object<nlohmann::json>(*text, texts.path_of(kConfigFile), {});
+  if (!config.ok()) return "";
+  const auto type = config->find("model_type");
+  return type != config->end() && type->is_string() ? type->get<std::string>() : "";
+}
+
 StatusOr<Source> open_folder(base::Env& env, const std::string& folder) {
   GQ_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(env, folder));
   Source source;
   source.path = folder;
   source.texts = folder_texts(env, folder);
+  checkpoint.split_experts(expert_names(model_type_of(*source.texts)));
   for (const char* name : {kConfigFile, "tokenizer.json"}) {  // no tokenizer.json: calibrate says so
     const std::string path = base::join_path(folder, name);
     if (env.exists(path)) source.files.push_back(path);

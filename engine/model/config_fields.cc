@@ -132,10 +132,16 @@ void read_rope(ConfigFields& top, ModelConfig& config) {
   }
 }
 
+constexpr int64_t kMaxExperts = 4096;  // far more than any model has; their table must fit into memory
+
 void read_experts(ConfigFields& fields, const ExpertDefaults& defaults, ModelConfig& config) {
   const char* name = fields.find("num_local_experts") != nullptr ? "num_local_experts" : "num_experts";
   config.expert_count = fields.positive(name, defaults.experts);
   config.experts_per_token = fields.positive("num_experts_per_tok", defaults.per_token);
+  if (config.expert_count > kMaxExperts) {
+    fields.fail(name, absl::StrCat("is ", config.expert_count, ", more than ", kMaxExperts));
+    config.expert_count = config.experts_per_token = 1;
+  }
   if (config.experts_per_token <= config.expert_count) return;
   fields.fail("num_experts_per_tok",
               absl::StrCat("is ", config.experts_per_token, ", more than the ", config.expert_count, " of ", name));
