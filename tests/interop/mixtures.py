@@ -49,6 +49,7 @@ def qwen3_moe(experts, per_token, normalized, **more):
 # name: (configuration, fused on disk)
 CASES = {
     "mixtral 4/2": (mixtral(4, 2), False),
+    "mixtral 4/2 fused": (mixtral(4, 2), True),
     "mixtral 8/3": (mixtral(8, 3), False),
     "mixtral 3/1": (mixtral(3, 1), False),
 }
@@ -227,7 +228,7 @@ def main():
     shutil.rmtree(work, ignore_errors=True)
     verdicts = Verdicts()
     check_logits(logits_binary, work, verdicts)
-    for name in ("mixtral 4/2",):
+    for name in ("mixtral 4/2 fused",):
         check_run((logits_binary, gridquant), name, work, tokenizer, verdicts)
     return 1 if verdicts.bad else 0
 
