@@ -4,6 +4,7 @@
 #include <deque>
 #include <utility>
 
+#include "engine/text/character_classes.h"
 #include "engine/text/utf8.h"
 
 namespace gridquant::text {
@@ -11,11 +12,6 @@ namespace {
 
 // Rust's \w, which the library asks about the neighbours of a single word.
 constexpr const char* kWordCharacter = R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200C}\x{200D}])";
-
-bool is_white_space(char32_t c) {
-  return (c >= 0x9 && c <= 0xD) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
-}
 
 size_t begin_of_white_space_before(std::string_view text, size_t at) {
   while (at > 0) {

@@ -78,12 +78,20 @@ BpeCall::BpeCall(size_t text_bytes) : words_(std::bit_ceil(std::clamp<size_t>(te
 
 BpeModel::BpeModel(const Options& options, const std::vector<Pair>& merges, TextMap<std::string, int32_t> words)
     : options_(options), merges_(merges.size()), words_(std::move(words)) {
-  for (size_t i = 0; i < merges.size(); ++i) {
-    merges_.insert(merges[i].left, merges[i].right, {static_cast<uint32_t>(i), merges[i].merged});
-  }
+  for (const Pair& merge : merges) merges_.insert(merge.left, merge.right, {merge.rank, merge.merged});
 }
 
 void BpeModel::encode(std::string_view word, BpeCall& call) const {
+  // A word that may be looked up whole must stay whole.
+  if (options_.characters == nullptr || options_.ignore_merges) return encode_piece(word, call);
+  for (size_t from = 0; from < word.size();) {
+    const size_t end = options_.characters->next_cut(word, from);
+    encode_piece(word.substr(from, end - from), call);
+    from = end;
+  }
+}
+
+void BpeModel::encode_piece(std::string_view word, BpeCall& call) const {
   if (word.empty()) return;
   if (word.size() > kMaxCachedWord) return encode_new(word, call);
   const uint64_t hash = hash_of(word);
@@ -110,9 +118,13 @@ void BpeModel::encode_new(std::string_view word, BpeCall& call) const {
     }
   }
   call.parts_.clear();
-  for (const char byte : word) {
-    const int32_t id = options_.byte_ids[static_cast<uint8_t>(byte)];
-    if (id >= 0) call.parts_.push_back(id);
+  if (options_.characters != nullptr) {
+    options_.characters->append_symbols(word, call.parts_);
+  } else {
+    for (const char byte : word) {
+      const int32_t id = options_.byte_ids[static_cast<uint8_t>(byte)];
+      if (id >= 0) call.parts_.push_back(id);
+    }
   }
   if (call.parts_.size() <= kShortWord) {
     merge_short(call);
@@ -142,8 +154,9 @@ void BpeModel::merge_short(BpeCall& call) const {
   call.ids.insert(call.ids.end(), parts.begin(), parts.end());
 }
 
-// The queue holds rank << 32 | position of the left symbol. An entry is stale when the pair at its position is another
-// by now; ranks name pairs, so comparing the rank is enough.
+// The queue holds rank << 32 | position of the left symbol. An entry is stale when the pair at its position has another
+// rank by now. (Where several pairs share a rank, one of them may be taken for another: both stand in the queue with
+// the same key, so that the order is the same.)
 void BpeModel::merge_long(BpeCall& call) const {
   std::vector<BpeCall::Symbol>& symbols = call.symbols_;
   std::vector<uint64_t>& queue = call.queue_;

@@ -1,14 +1,17 @@
-// Byte-level byte pair encoding: a word's bytes -> token ids. Splitting text into words is done before, see
-// pre_tokenizer.h. A BpeModel is immutable and thread-safe; a BpeCall belongs to one call of encode.
+// Byte pair encoding: a word's bytes (byte-level vocabularies) or characters (SentencePiece's) -> token ids. Splitting
+// text into words is done before, see pre_tokenizer.h. A BpeModel is immutable and thread-safe; a BpeCall belongs to
+// one call of encode.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/text/character_alphabet.h"
 #include "engine/text/text_map.h"
 
 namespace gridquant::text {
@@ -68,18 +71,22 @@ class BpeModel {
     int32_t left = 0;
     int32_t right = 0;
     int32_t merged = 0;
+    uint32_t rank = 0;  // lower merges first; of equal ones the leftmost
   };
   struct Options {
     std::array<int32_t, 256> byte_ids;  // -1: the byte has no token and is left out, as the library does
     bool ignore_merges = false;         // a word that is a token is that token, whatever the merges say
+    // Set: words start from their characters, and byte_ids are not used.
+    std::shared_ptr<const CharacterAlphabet> characters;
   };
   // `words` maps the bytes of every token to its id (needed with ignore_merges only).
   BpeModel(const Options& options, const std::vector<Pair>& merges, TextMap<std::string, int32_t> words);
 
-  // Appends the ids of `word` to call.ids.
+  // Appends the ids of `word` to call.ids. Over characters it must be UTF-8.
   void encode(std::string_view word, BpeCall& call) const;
 
  private:
+  void encode_piece(std::string_view piece, BpeCall& call) const;
   void encode_new(std::string_view word, BpeCall& call) const;
   void merge_short(BpeCall& call) const;
   void merge_long(BpeCall& call) const;

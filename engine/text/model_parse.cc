@@ -1,6 +1,9 @@
-// The "model" of tokenizer.json: type BPE over the byte-level alphabet.
+// The "model" of tokenizer.json: type BPE, over bytes or over characters.
+#include <array>
 #include <cstddef>
+#include <cstdio>
 #include <deque>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -55,9 +58,37 @@ Status check_unknown(const JsonNode& model, const std::array<int32_t, 256>& byte
   GQ_ASSIGN_OR_RETURN(const JsonNode unknown, model.child("unk_token"));
   if (!unknown.is_null() && !unknown.value().is_string()) return unknown.malformed("a string");
   if (complete) return absl::OkStatus();
-  if (byte_fallback) return model.unimplemented("byte_fallback is not supported");
-  if (!unknown.is_null()) return unknown.unimplemented("an unknown token is not supported");
+  if (byte_fallback) return model.unimplemented("byte_fallback of a byte-level vocabulary is not supported");
+  if (!unknown.is_null()) {
+    return unknown.unimplemented("an unknown token of a byte-level vocabulary is not supported");
+  }
   return absl::OkStatus();
+}
+
+StatusOr<CharacterAlphabet> parse_characters(const JsonNode& model, const Ids& ids) {
+  CharacterAlphabet::Fallback fallback;
+  fallback.byte_ids.fill(-1);
+  GQ_ASSIGN_OR_RETURN(const bool byte_fallback, model.bool_at("byte_fallback", false));
+  GQ_ASSIGN_OR_RETURN(fallback.fuse_unknown, model.bool_at("fuse_unk", false));
+  bool complete = byte_fallback;
+  for (unsigned byte = 0; byte_fallback && byte < 256; ++byte) {
+    std::array<char, 8> name{};
+    std::snprintf(name.data(), name.size(), "<0x%02X>", byte);
+    const auto found = ids.find(std::string_view(name.data()));
+    complete = complete && found != ids.end();
+    if (found != ids.end()) fallback.byte_ids[byte] = found->second;
+  }
+  GQ_ASSIGN_OR_RETURN(const JsonNode unknown, model.child("unk_token"));
+  if (!unknown.is_null()) {
+    GQ_ASSIGN_OR_RETURN(const std::string name, model.string_at("unk_token"));
+    const auto found = ids.find(name);
+    // Where every byte has a token nothing is unknown.
+    if (found == ids.end() && !complete) return unknown.invalid("\"" + name + "\" is not in the vocabulary");
+    if (found != ids.end()) fallback.unknown = found->second;
+  }
+  CharacterAlphabet characters(fallback);
+  for (const auto& [token, id] : ids) characters.add_token(token, id);
+  return characters;
 }
 
 // The two tokens of ["a", "b"] or "a b".
@@ -74,7 +105,9 @@ std::optional<std::pair<std::string_view, std::string_view>> halves_of(const nlo
   return std::pair(text.substr(0, space), text.substr(space + 1));
 }
 
-StatusOr<std::vector<BpeModel::Pair>> parse_merges(const JsonNode& merges, const Ids& ids) {
+// `characters` (may be null) is told of each.
+StatusOr<std::vector<BpeModel::Pair>> parse_merges(const JsonNode& merges, const Ids& ids,
+                                                   CharacterAlphabet* characters) {
   if (!merges.value().is_array()) return merges.malformed("an array");
   std::vector<BpeModel::Pair> pairs;
   pairs.reserve(merges.value().size());
@@ -95,7 +128,8 @@ StatusOr<std::vector<BpeModel::Pair>> parse_merges(const JsonNode& merges, const
         return merges.invalid(at + " needs the token \"" + std::string(token) + "\", which is not in the vocabulary");
       }
     }
-    pairs.push_back({left->second, right->second, merged->second});
+    pairs.push_back({left->second, right->second, merged->second, static_cast<uint32_t>(pairs.size())});
+    if (characters != nullptr) characters->add_merge(halves->first, halves->second);
   }
   return pairs;
 }
@@ -124,12 +158,11 @@ Status check_added_ids(const JsonNode& model, const std::vector<AddedToken>& add
   return absl::OkStatus();
 }
 
-std::string bytes_of(std::string_view token) {
-  return bytes_of_byte_level(token).value_or(std::string(token));
-}
-
-StatusOr<std::vector<TokenText>> token_texts(const JsonNode& vocab, const Ids& ids,
-                                             const std::vector<AddedToken>& added, const Normalizer& normalizer) {
+StatusOr<std::vector<TokenText>> token_texts(const JsonNode& vocab, const Ids& ids, const ModelContext& context) {
+  const std::vector<AddedToken>& added = context.added;
+  const auto bytes_of = [&](std::string_view token) {
+    return context.byte_level_decoder ? bytes_of_byte_level(token).value_or(std::string(token)) : std::string(token);
+  };
   int32_t largest = -1;
   for (const auto& [token, id] : ids) largest = std::max(largest, id);
   for (const AddedToken& token : added) largest = std::max(largest, token.id);
@@ -144,7 +177,7 @@ StatusOr<std::vector<TokenText>> token_texts(const JsonNode& vocab, const Ids& i
     std::deque<std::string> buffers;
     std::string_view content = token.content;
     if (token.normalized) {
-      GQ_ASSIGN_OR_RETURN(content, normalizer.apply(content, buffers));
+      GQ_ASSIGN_OR_RETURN(content, context.normalizer.apply(content, buffers));
     }
     texts[static_cast<size_t>(token.id)] = {bytes_of(content), true, token.special && content == token.content};
   }
@@ -153,8 +186,7 @@ StatusOr<std::vector<TokenText>> token_texts(const JsonNode& vocab, const Ids& i
 
 }  // namespace
 
-StatusOr<Vocabulary> parse_model(const JsonNode& model, const std::vector<AddedToken>& added,
-                                 const Normalizer& normalizer) {
+StatusOr<Vocabulary> parse_model(const JsonNode& model, const ModelContext& context) {
   if (!model.value().is_object()) return model.malformed("an object");
   GQ_RETURN_IF_ERROR(check_options(model));
   GQ_ASSIGN_OR_RETURN(const JsonNode vocab, model.child("vocab"));
@@ -165,16 +197,24 @@ StatusOr<Vocabulary> parse_model(const JsonNode& model, const std::vector<AddedT
   TextMap<std::string, int32_t> words;
   if (options.ignore_merges) words.reserve(ids.size());
   for (const auto& [token, id] : ids) {
-    std::optional<std::string> bytes = bytes_of_byte_level(token);
-    if (!bytes.has_value()) continue;
-    if (bytes->size() == 1) options.byte_ids[static_cast<uint8_t>(bytes->front())] = id;
-    if (options.ignore_merges) words.emplace(*std::move(bytes), id);
+    std::optional<std::string> word =
+        context.byte_level_words ? bytes_of_byte_level(token) : std::optional(std::string(token));
+    if (!word.has_value()) continue;
+    if (context.byte_level_words && word->size() == 1) options.byte_ids[static_cast<uint8_t>(word->front())] = id;
+    if (options.ignore_merges) words.emplace(*std::move(word), id);
   }
-  GQ_RETURN_IF_ERROR(check_unknown(model, options.byte_ids));
-  GQ_RETURN_IF_ERROR(check_added_ids(model, added, ids));
+  std::shared_ptr<CharacterAlphabet> characters;
+  if (context.byte_level_words) {
+    GQ_RETURN_IF_ERROR(check_unknown(model, options.byte_ids));
+  } else {
+    GQ_ASSIGN_OR_RETURN(CharacterAlphabet made, parse_characters(model, ids));
+    characters = std::make_shared<CharacterAlphabet>(std::move(made));
+  }
+  GQ_RETURN_IF_ERROR(check_added_ids(model, context.added, ids));
   GQ_ASSIGN_OR_RETURN(const JsonNode merges, model.child("merges"));
-  GQ_ASSIGN_OR_RETURN(const std::vector<BpeModel::Pair> pairs, parse_merges(merges, ids));
-  GQ_ASSIGN_OR_RETURN(std::vector<TokenText> texts, token_texts(vocab, ids, added, normalizer));
+  GQ_ASSIGN_OR_RETURN(const std::vector<BpeModel::Pair> pairs, parse_merges(merges, ids, characters.get()));
+  options.characters = std::move(characters);
+  GQ_ASSIGN_OR_RETURN(std::vector<TokenText> texts, token_texts(vocab, ids, context));
   return Vocabulary{BpeModel(options, pairs, std::move(words)), std::move(texts), ids.size()};
 }
 

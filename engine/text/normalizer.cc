@@ -1,121 +1,193 @@
-// NFC through utf8proc, but only where it can matter: text is cut before characters that never join with what stands
-// in front of them, and a piece that is one such character stays as it is.
 #include "engine/text/normalizer.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <iterator>
-#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
-#include "engine/text/unicode_properties.h"
+#include "engine/text/character_classes.h"
+#include "engine/text/pattern_node.h"
 #include "engine/text/utf8.h"
 
 namespace gridquant::text {
 namespace {
 
-// Characters newer than the tables of Hugging Face tokenizers (Unicode 9), which takes them for letters that nothing
-// happens to: marks to utf8proc (Unicode 15), and the two that compose or decompose. Made by asking both about every
-// code point.
-constexpr CodePointRange kUnknownToLibrary[] = {
-    {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},     {0xC3C, 0xC3C},
-    {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x1715, 0x1715},   {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},
-    {0xA82C, 0xA82C},   {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F50},
-    {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A},
-    {0x11930, 0x11930}, {0x11938, 0x11938}, {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0},
-    {0x11A34, 0x11A34}, {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42}, {0x11D44, 0x11D45},
-    {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136},
-    {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};
+constexpr size_t kMaxSteps = 32;
 
-bool is_unknown_to_library(char32_t c) {
-  const auto* const range = std::lower_bound(std::begin(kUnknownToLibrary), std::end(kUnknownToLibrary), c,
-                                             [](const CodePointRange& r, char32_t value) { return r.last < value; });
-  return range != std::end(kUnknownToLibrary) && range->first <= c;
-}
-
-// Starters that are their own NFC and are never the second half of a composition. Not all of them: enough for the
-// scripts that texts are long in. (Hangul syllables are here; the jamo that could follow one are not.)
-bool stands_alone(char32_t c) {
-  return c < 0x300 || (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x400 && c <= 0x482) ||
-         (c >= 0x2010 && c <= 0x206F) || (c >= 0x3041 && c <= 0x3096) || (c >= 0x30A1 && c <= 0x30FA) ||
-         (c >= 0x3000 && c <= 0x3029) || (c >= 0x1F300 && c <= 0x1FAFF) || (c >= 0xFF01 && c <= 0xFFEF) ||
-         is_unknown_to_library(c);
-}
-
-struct Free {
-  void operator()(utf8proc_uint8_t* memory) const { std::free(memory); }
+struct FormName {
+  std::string_view name;
+  NormalForm form;
 };
+constexpr FormName kForms[] = {
+    {"NFC", NormalForm::kNfc}, {"NFD", NormalForm::kNfd}, {"NFKC", NormalForm::kNfkc}, {"NFKD", NormalForm::kNfkd}};
 
-Status append_nfc(std::string_view piece, std::string& to) {
-  utf8proc_uint8_t* raw = nullptr;
-  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-  const utf8proc_ssize_t bytes = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(piece.data()),
-                                              static_cast<utf8proc_ssize_t>(piece.size()), &raw, options);
-  const std::unique_ptr<utf8proc_uint8_t, Free> owner(raw);
-  if (bytes < 0) return absl::ResourceExhaustedError(std::string("NFC failed: ") + utf8proc_errmsg(bytes));
-  to.append(reinterpret_cast<const char*>(raw), static_cast<size_t>(bytes));
-  return absl::OkStatus();
+std::string_view stripped(std::string_view text, bool left, bool right) {
+  while (left && !text.empty()) {
+    const CodePoint c = code_point_at(text, 0);
+    if (!is_white_space(c.value)) break;
+    text.remove_prefix(c.bytes);
+  }
+  while (right && !text.empty()) {
+    const CodePoint c = code_point_before(text, text.size());
+    if (!is_white_space(c.value)) break;
+    text.remove_suffix(c.bytes);
+  }
+  return text;
 }
 
-// End of the part of `text` from `from` on that NFC surely leaves alone: before the last character in front of one
-// that may change or join, or behind that one if nothing ever joins it.
-size_t end_of_plain(std::string_view text, size_t from) {
-  size_t last = from;
-  for (size_t i = from; i < text.size();) {
+template <typename Append>
+std::string_view rewrite(std::string_view text, std::deque<std::string>& buffers, Append append) {
+  std::string& to = buffers.emplace_back();
+  to.reserve(text.size());
+  for (size_t i = 0; i < text.size();) {
     const CodePoint c = code_point_at(text, i);
-    if (!stands_alone(c.value)) return last;
-    last = is_unknown_to_library(c.value) ? i + c.bytes : i;
+    append(to, c.value, text.substr(i, c.bytes));
     i += c.bytes;
   }
-  return text.size();
+  return to;
 }
 
-size_t end_of_changing(std::string_view text, size_t from) {
-  size_t i = from + code_point_at(text, from).bytes;
-  while (i < text.size()) {
-    const CodePoint c = code_point_at(text, i);
-    if (stands_alone(c.value)) break;
-    i += c.bytes;
+std::string_view replaced(std::string_view text, const std::string& from, const std::string& with,
+                          std::deque<std::string>& buffers) {
+  size_t at = text.find(from);
+  if (at == std::string_view::npos) return text;
+  std::string& to = buffers.emplace_back();
+  to.reserve(text.size() + text.size() / 2);
+  size_t done = 0;
+  for (; at != std::string_view::npos; at = text.find(from, done)) {
+    to.append(text.substr(done, at - done)).append(with);
+    done = at + from.size();
   }
-  return i;
+  to.append(text.substr(done));
+  return to;
 }
 
 }  // namespace
 
 StatusOr<Normalizer> Normalizer::parse(const JsonNode& node) {
   Normalizer normalizer;
-  if (node.is_null()) return normalizer;
-  GQ_ASSIGN_OR_RETURN(const std::string type, node.type());
-  if (type == "NFC") {
-    normalizer.nfc_ = true;
-    return normalizer;
-  }
-  if (type != "Sequence") return node.unsupported("normalizer", type);
-  GQ_ASSIGN_OR_RETURN(const std::vector<JsonNode> parts, node.array_at("normalizers"));
-  for (const JsonNode& part : parts) {
-    if (part.is_null()) return part.malformed("a normalizer");
-    GQ_ASSIGN_OR_RETURN(const Normalizer inner, parse(part));
-    normalizer.nfc_ = normalizer.nfc_ || inner.nfc_;
-  }
+  if (!node.is_null()) GQ_RETURN_IF_ERROR(normalizer.add(node));
   return normalizer;
 }
 
-StatusOr<std::string_view> Normalizer::apply(std::string_view text, std::deque<std::string>& buffers) const {
-  if (!nfc_) return text;
-  size_t plain_end = end_of_plain(text, 0);
-  if (plain_end == text.size()) return text;
-  std::string& to = buffers.emplace_back();
-  to.reserve(text.size());
-  size_t from = 0;
-  while (from < text.size()) {
-    plain_end = end_of_plain(text, from);
-    to.append(text.substr(from, plain_end - from));
-    if (plain_end == text.size()) break;
-    const size_t end = end_of_changing(text, plain_end);
-    GQ_RETURN_IF_ERROR(append_nfc(text.substr(plain_end, end - plain_end), to));
-    from = end;
+void Normalizer::add_prepend(std::string text) {
+  Step step;
+  step.kind = Kind::kPrepend;
+  step.to = std::move(text);
+  steps_.push_back(std::move(step));
+}
+
+void Normalizer::add_replace(std::string from, std::string to) {
+  Step step;
+  step.kind = Kind::kReplace;
+  step.from = std::move(from);
+  step.to = std::move(to);
+  steps_.push_back(std::move(step));
+}
+
+Status Normalizer::add(const JsonNode& node) {
+  const StatusOr<std::string> type = node.type();
+  if (!type.ok()) return type.status();
+  if (*type != "Sequence") return add_step(node, *type);
+  GQ_ASSIGN_OR_RETURN(const std::vector<JsonNode> parts, node.array_at("normalizers"));
+  for (const JsonNode& part : parts) GQ_RETURN_IF_ERROR(add(part));
+  return absl::OkStatus();
+}
+
+Status Normalizer::add_step(const JsonNode& node, const std::string& type) {
+  if (steps_.size() >= kMaxSteps) return node.unimplemented("more than 32 normalizers are not supported");
+  if (type == "Strip") return add_strip(node);
+  if (type == "Replace") return add_replace_of(node);
+  if (type == "Prepend") {
+    GQ_ASSIGN_OR_RETURN(std::string text, node.string_at("prepend"));
+    add_prepend(std::move(text));
+    return absl::OkStatus();
   }
+  const auto* const form =
+      std::find_if(std::begin(kForms), std::end(kForms), [&](const FormName& entry) { return entry.name == type; });
+  Step step;
+  if (form != std::end(kForms)) {
+    step.form = form->form;
+  } else if (type == "Lowercase") {
+    step.kind = Kind::kLowercase;
+  } else if (type == "StripAccents") {
+    step.kind = Kind::kStripAccents;
+  } else {
+    return node.unsupported("normalizer", type);
+  }
+  steps_.push_back(std::move(step));
+  return absl::OkStatus();
+}
+
+Status Normalizer::add_strip(const JsonNode& node) {
+  Step step;
+  step.kind = Kind::kStrip;
+  GQ_ASSIGN_OR_RETURN(step.left, node.bool_at("strip_left", true));
+  GQ_ASSIGN_OR_RETURN(step.right, node.bool_at("strip_right", true));
+  steps_.push_back(std::move(step));
+  return absl::OkStatus();
+}
+
+Status Normalizer::add_replace_of(const JsonNode& node) {
+  GQ_ASSIGN_OR_RETURN(std::string content, node.string_at("content"));
+  GQ_ASSIGN_OR_RETURN(const JsonNode pattern, node.child("pattern"));
+  GQ_ASSIGN_OR_RETURN(const std::optional<std::string> literal, literal_of(pattern));
+  if (literal.has_value() && !literal->empty()) {
+    add_replace(*literal, std::move(content));
+    return absl::OkStatus();
+  }
+  Step step;
+  step.kind = Kind::kReplacePattern;
+  step.to = std::move(content);
+  GQ_ASSIGN_OR_RETURN(Pattern compiled, compile_pattern(pattern));
+  step.pattern = std::make_shared<const Pattern>(std::move(compiled));
+  steps_.push_back(std::move(step));
+  return absl::OkStatus();
+}
+
+StatusOr<std::string_view> Normalizer::apply(std::string_view text, std::deque<std::string>& buffers) const {
+  for (const Step& step : steps_) {
+    GQ_ASSIGN_OR_RETURN(text, run(step, text, buffers));
+  }
+  return text;
+}
+
+StatusOr<std::string_view> Normalizer::run(const Step& step, std::string_view text, std::deque<std::string>& buffers) {
+  switch (step.kind) {
+    case Kind::kForm:
+      return normalize(step.form, text, buffers);
+    case Kind::kLowercase:
+      return rewrite(text, buffers, [](std::string& to, char32_t c, std::string_view) { append_lower_case(to, c); });
+    case Kind::kStrip:
+      return stripped(text, step.left, step.right);
+    case Kind::kStripAccents:
+      return rewrite(text, buffers, [](std::string& to, char32_t c, std::string_view bytes) {
+        if (!is_mark(c)) to.append(bytes);
+      });
+    case Kind::kPrepend:
+      if (text.empty()) return text;
+      return std::string_view(buffers.emplace_back(step.to + std::string(text)));
+    case Kind::kReplace:
+      return replaced(text, step.from, step.to, buffers);
+    case Kind::kReplacePattern:
+      return replace_pattern(step, text, buffers);
+  }
+  return text;
+}
+
+StatusOr<std::string_view> Normalizer::replace_pattern(const Step& step, std::string_view text,
+                                                       std::deque<std::string>& buffers) {
+  MatchScratch scratch;
+  GQ_ASSIGN_OR_RETURN(const std::vector<Match> matches, step.pattern->find_all(text, scratch));
+  if (matches.empty()) return text;
+  std::string& to = buffers.emplace_back();
+  size_t done = 0;
+  for (const Match& match : matches) {
+    to.append(text.substr(done, match.begin - done)).append(step.to);
+    done = match.end;
+  }
+  to.append(text.substr(done));
   return std::string_view(to);
 }
 

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "engine/text/utf8.h"
+
 namespace gridquant::text {
 namespace {
 
@@ -47,6 +49,7 @@ MatchScratch::MatchScratch(MatchScratch&&) noexcept = default;
 MatchScratch& MatchScratch::operator=(MatchScratch&&) noexcept = default;
 
 Pattern::Pattern(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Pattern::Pattern() = default;
 Pattern::~Pattern() = default;
 Pattern::Pattern(Pattern&&) noexcept = default;
 Pattern& Pattern::operator=(Pattern&&) noexcept = default;
@@ -87,6 +90,22 @@ StatusOr<Match> Pattern::find(std::string_view text, size_t from, MatchScratch& 
   }
   const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(data);
   return Match{true, offsets[0], offsets[1]};
+}
+
+StatusOr<std::vector<Match>> Pattern::find_all(std::string_view text, MatchScratch& scratch) const {
+  std::vector<Match> all;
+  size_t from = 0;
+  while (from <= text.size()) {
+    GQ_ASSIGN_OR_RETURN(const Match match, find(text, from, scratch));
+    if (!match.found) break;
+    if (match.begin == match.end && !all.empty() && match.end == all.back().end) {
+      from += from < text.size() ? code_point_at(text, from).bytes : 1;
+      continue;
+    }
+    all.push_back(match);
+    from = match.end;
+  }
+  return all;
 }
 
 }  // namespace gridquant::text

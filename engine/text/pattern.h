@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/base/status.h"
 
@@ -37,6 +38,7 @@ struct Match {
 
 class Pattern {
  public:
+  Pattern();  // of nothing: may only be assigned to
   ~Pattern();
   Pattern(Pattern&&) noexcept;
   Pattern& operator=(Pattern&&) noexcept;
@@ -47,6 +49,8 @@ class Pattern {
   // The first match at or after byte `from` of `text`, which must be UTF-8. ResourceExhausted if the pattern backtracks
   // beyond PCRE2's limits on this text.
   StatusOr<Match> find(std::string_view text, size_t from, MatchScratch& scratch) const;
+  // All matches, as Oniguruma's iterator gives them: an empty match right behind the match before it does not count.
+  StatusOr<std::vector<Match>> find_all(std::string_view text, MatchScratch& scratch) const;
 
  private:
   struct State;

@@ -19,11 +19,31 @@ Status PostProcessor::add(const JsonNode& node) {
     for (const JsonNode& part : parts) GQ_RETURN_IF_ERROR(add(part));
     return absl::OkStatus();
   }
-  if (type != "TemplateProcessing") return node.unsupported("post_processor", type);
+  const bool is_pair = type == "BertProcessing" || type == "RobertaProcessing";
+  if (type != "TemplateProcessing" && !is_pair) return node.unsupported("post_processor", type);
   // The library would take what the first one made for a pair of texts.
-  if (!template_.empty()) return node.unimplemented("a second TemplateProcessing is not supported");
-  GQ_ASSIGN_OR_RETURN(template_, parse_template(node));
+  if (!template_.empty()) return node.unimplemented("a second template is not supported");
+  GQ_ASSIGN_OR_RETURN(template_, is_pair ? parse_bert(node) : parse_template(node));
   return absl::OkStatus();
+}
+
+PostProcessor PostProcessor::with_bos(int32_t bos) {
+  PostProcessor post_processor;
+  post_processor.template_ = {Piece{false, {bos}}, Piece{true, {}}};
+  return post_processor;
+}
+
+// "cls" in front and "sep" behind, each written as ["<s>", 0].
+StatusOr<std::vector<PostProcessor::Piece>> PostProcessor::parse_bert(const JsonNode& node) {
+  std::vector<Piece> made;
+  for (const char* name : {"cls", "sep"}) {
+    GQ_ASSIGN_OR_RETURN(const std::vector<JsonNode> entry, node.array_at(name));
+    if (entry.size() != 2) return node.invalid(std::string(name) + " is not a token and its id");
+    GQ_ASSIGN_OR_RETURN(const int32_t id, entry[1].token_id());
+    made.push_back(Piece{false, {id}});
+  }
+  made.insert(made.begin() + 1, Piece{true, {}});
+  return made;
 }
 
 StatusOr<std::vector<PostProcessor::Piece>> PostProcessor::parse_template(const JsonNode& node) {

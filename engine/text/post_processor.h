@@ -1,5 +1,6 @@
 // The "post_processor" of tokenizer.json: puts special tokens around the ids of one text. Supported:
-// TemplateProcessing (one), ByteLevel (moves offsets only, nothing to do here) and a Sequence. Immutable, thread-safe.
+// one of TemplateProcessing, BertProcessing and RobertaProcessing; ByteLevel (moves offsets only, nothing to do here);
+// a Sequence. Immutable, thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@ namespace gridquant::text {
 class PostProcessor {
  public:
   static StatusOr<PostProcessor> parse(const JsonNode& node);
+  static PostProcessor with_bos(int32_t bos);  // one token in front
   std::vector<int32_t> apply(std::vector<int32_t> ids, bool add_special) const;
 
  private:
@@ -21,6 +23,7 @@ class PostProcessor {
     std::vector<int32_t> special;  // otherwise these
   };
   Status add(const JsonNode& node);
+  static StatusOr<std::vector<Piece>> parse_bert(const JsonNode& node);
   static StatusOr<std::vector<Piece>> parse_template(const JsonNode& node);
   static StatusOr<std::vector<int32_t>> ids_of_special(const JsonNode& specials, const std::string& name);
 

@@ -3,94 +3,11 @@
 #include "engine/text/pre_tokenizer.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "engine/text/utf8.h"
 
 namespace gridquant::text {
-namespace {
-
-constexpr size_t kMaxSteps = 32;  // run_step calls itself once for each
-constexpr const char* kGpt2Pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-
-StatusOr<Pattern> compile(const JsonNode& node, const std::string& oniguruma) {
-  const StatusOr<std::string> translated = pcre2_from_oniguruma(oniguruma);
-  if (!translated.ok()) {
-    const std::string why(translated.status().message());
-    return absl::IsUnimplemented(translated.status()) ? node.unimplemented(why) : node.invalid(why);
-  }
-  StatusOr<Pattern> pattern = Pattern::compile(*translated);
-  if (!pattern.ok()) return node.invalid(std::string(pattern.status().message()));
-  return pattern;
-}
-
-}  // namespace
-
-StatusOr<PreTokenizer> PreTokenizer::parse(const JsonNode& node) {
-  PreTokenizer pre_tokenizer;
-  if (node.is_null()) return node.unimplemented("a tokenizer without a ByteLevel pre_tokenizer is not supported");
-  GQ_RETURN_IF_ERROR(pre_tokenizer.add(node));
-  if (!pre_tokenizer.has_byte_level_) {
-    return node.unimplemented("a tokenizer without a ByteLevel pre_tokenizer is not supported");
-  }
-  return pre_tokenizer;
-}
-
-Status PreTokenizer::add(const JsonNode& node) {
-  GQ_ASSIGN_OR_RETURN(const std::string type, node.type());
-  if (has_byte_level_) return node.unimplemented("a pre_tokenizer after ByteLevel is not supported");
-  if (steps_.size() >= kMaxSteps) return node.unimplemented("more than 32 pre_tokenizers are not supported");
-  if (type == "Sequence") {
-    GQ_ASSIGN_OR_RETURN(const std::vector<JsonNode> parts, node.array_at("pretokenizers"));
-    for (const JsonNode& part : parts) GQ_RETURN_IF_ERROR(add(part));
-    return absl::OkStatus();
-  }
-  if (type == "ByteLevel") return add_byte_level(node);
-  if (type != "Split" && type != "Digits") return node.unsupported("pre_tokenizer", type);
-  GQ_ASSIGN_OR_RETURN(Step step, type == "Split" ? parse_split(node) : parse_digits(node));
-  steps_.push_back(std::move(step));
-  return absl::OkStatus();
-}
-
-Status PreTokenizer::add_byte_level(const JsonNode& node) {
-  has_byte_level_ = true;
-  GQ_ASSIGN_OR_RETURN(add_prefix_space_, node.bool_at("add_prefix_space", true));
-  GQ_ASSIGN_OR_RETURN(const bool use_regex, node.bool_at("use_regex", true));
-  prefix_space_before_ = steps_.size();
-  if (!use_regex) return absl::OkStatus();
-  GQ_ASSIGN_OR_RETURN(Pattern pattern, compile(node, kGpt2Pattern));
-  steps_.push_back(Step{std::move(pattern), Behaviour::kIsolated, false});
-  return absl::OkStatus();
-}
-
-StatusOr<PreTokenizer::Step> PreTokenizer::parse_split(const JsonNode& node) {
-  GQ_ASSIGN_OR_RETURN(const JsonNode pattern_node, node.child("pattern"));
-  if (!pattern_node.value().is_object()) return pattern_node.malformed("an object");
-  const bool literal = pattern_node.value().contains("String");
-  GQ_ASSIGN_OR_RETURN(const std::string text, pattern_node.string_at(literal ? "String" : "Regex"));
-  GQ_ASSIGN_OR_RETURN(const JsonNode compile_at, pattern_node.child(literal ? "String" : "Regex"));
-  StatusOr<Pattern> pattern = literal ? Pattern::compile(pattern_of_literal(text)) : compile(compile_at, text);
-  if (!pattern.ok()) return pattern.status();
-  GQ_ASSIGN_OR_RETURN(const std::string name, node.string_at("behavior"));
-  static constexpr std::pair<const char*, Behaviour> kBehaviours[] = {
-      {"Isolated", Behaviour::kIsolated},
-      {"Removed", Behaviour::kRemoved},
-      {"Contiguous", Behaviour::kContiguous},
-      {"MergedWithPrevious", Behaviour::kMergedWithPrevious},
-      {"MergedWithNext", Behaviour::kMergedWithNext}};
-  const auto* const found = std::find_if(std::begin(kBehaviours), std::end(kBehaviours),
-                                         [&](const auto& entry) { return entry.first == name; });
-  if (found == std::end(kBehaviours)) return node.invalid("unknown behavior \"" + name + "\"");
-  GQ_ASSIGN_OR_RETURN(const bool invert, node.bool_at("invert", false));
-  return Step{std::move(pattern).value(), found->second, invert};
-}
-
-StatusOr<PreTokenizer::Step> PreTokenizer::parse_digits(const JsonNode& node) {
-  GQ_ASSIGN_OR_RETURN(const bool individual, node.bool_at("individual_digits", false));
-  GQ_ASSIGN_OR_RETURN(Pattern pattern, compile(node, R"(\p{N})"));
-  return Step{std::move(pattern), individual ? Behaviour::kIsolated : Behaviour::kContiguous, false};
-}
 
 Status PreTokenizer::run(std::string_view text, Call& call, WordSink sink) const {
   return run_step(0, text, call, sink);
@@ -99,14 +16,20 @@ Status PreTokenizer::run(std::string_view text, Call& call, WordSink sink) const
 Status PreTokenizer::run_step(size_t step, std::string_view text, Call& call, WordSink sink) const {
   if (text.empty()) return absl::OkStatus();
   if (add_prefix_space_ && step == prefix_space_before_ && text.front() != ' ') {
-    text = call.buffers.emplace_back(" " + std::string(text));
+    text = moved(text, " " + std::string(text), call);
   }
   if (step == steps_.size()) {
     sink(text);
     return absl::OkStatus();
   }
+  if (!steps_[step].replacement.empty()) {
+    text = with_metaspace(steps_[step], text, call);
+    if (!steps_[step].splits) return run_step(step + 1, text, call, sink);
+  }
   // Whether a piece is a match plays no part in isolating it, so neither does `invert`.
-  if (steps_[step].behaviour == Behaviour::kIsolated) return run_isolated(step, text, call, sink);
+  if (steps_[step].behaviour == Behaviour::kIsolated && steps_[step].is_match == nullptr) {
+    return run_isolated(step, text, call, sink);
+  }
   GQ_ASSIGN_OR_RETURN(const std::vector<Piece> pieces, pieces_of(steps_[step], text, call));
   for (const Piece& piece : pieces) {
     GQ_RETURN_IF_ERROR(run_step(step + 1, text.substr(piece.begin, piece.end - piece.begin), call, sink));
@@ -132,27 +55,52 @@ Status PreTokenizer::run_isolated(size_t step, std::string_view text, Call& call
   return run_step(step + 1, text.substr(done), call, sink);
 }
 
-// The library's rules, including what they make of empty matches and of neighbouring matches.
+std::string_view PreTokenizer::moved(std::string_view from, std::string to, Call& call) {
+  const std::string_view text = call.buffers.emplace_back(std::move(to));
+  if (from.data() == call.start) call.start = text.data();
+  return text;
+}
+
+std::string_view PreTokenizer::with_metaspace(const Step& step, std::string_view text, Call& call) {
+  const bool may_prepend =
+      step.prepend == PrependScheme::kAlways || (step.prepend == PrependScheme::kFirst && text.data() == call.start);
+  std::string to;
+  to.reserve(text.size() + text.size() / 2);
+  if (may_prepend && text.front() != ' ' && !text.starts_with(step.replacement)) to = step.replacement;
+  for (const char byte : text) {
+    if (byte == ' ') {
+      to += step.replacement;
+    } else {
+      to.push_back(byte);
+    }
+  }
+  return moved(text, std::move(to), call);
+}
+
+StatusOr<std::vector<Match>> PreTokenizer::matches_of(const Step& step, std::string_view text, Call& call) {
+  if (step.is_match == nullptr) return step.pattern.find_all(text, call.match);
+  std::vector<Match> matches;
+  for (size_t i = 0; i < text.size();) {
+    const CodePoint c = code_point_at(text, i);
+    if (step.is_match(c.value)) matches.push_back({true, i, i + c.bytes});
+    i += c.bytes;
+  }
+  return matches;
+}
+
+// The library's rules, including what they make of neighbouring matches.
 StatusOr<std::vector<PreTokenizer::Piece>> PreTokenizer::pieces_of(const Step& step, std::string_view text,
                                                                    Call& call) {
+  GQ_ASSIGN_OR_RETURN(const std::vector<Match> matches, matches_of(step, text, call));
   std::vector<Piece> all;
   size_t done = 0;
-  size_t from = 0;
-  bool may_be_empty = true;  // an empty match right behind the match before it does not count
-  while (from <= text.size()) {
-    GQ_ASSIGN_OR_RETURN(const Match match, step.pattern.find(text, from, call.match));
-    if (!match.found) break;
-    if (match.begin == match.end && !may_be_empty && match.end == done) {
-      from += from < text.size() ? code_point_at(text, from).bytes : 1;
-      continue;
-    }
+  for (const Match& match : matches) {
     if (match.begin != done) all.push_back({done, match.begin, step.invert});
     all.push_back({match.begin, match.end, !step.invert});
     done = match.end;
-    from = match.end;
-    may_be_empty = false;
   }
   if (done != text.size()) all.push_back({done, text.size(), step.invert});
+  if (step.behaviour == Behaviour::kIsolated) return all;
   if (step.behaviour == Behaviour::kRemoved) {
     std::erase_if(all, [](const Piece& piece) { return piece.is_match; });
     return all;

@@ -10,7 +10,9 @@
 namespace gridquant::text {
 namespace {
 
-constexpr size_t kMaxJsonMessage = 300;  // nlohmann quotes what it read last, which may be megabytes
+constexpr size_t kMaxJsonDepth = 100;
+constexpr size_t kMaxJsonBytes = size_t{512} << 20;  // the largest known has 33 MiB
+constexpr size_t kMaxJsonMessage = 300;              // nlohmann quotes what it read last, which may be megabytes
 
 StatusOr<nlohmann::json> parse_json(std::string_view text, const std::string& path) {
   try {
@@ -22,19 +24,26 @@ StatusOr<nlohmann::json> parse_json(std::string_view text, const std::string& pa
   }
 }
 
-// Only what gives text back from bytes; Fuse joins what ByteLevel has joined already.
-Status check_decoder(const JsonNode& node, bool& has_byte_level) {
-  if (node.is_null()) return absl::OkStatus();
-  GQ_ASSIGN_OR_RETURN(const std::string type, node.type());
-  if (type == "Sequence") {
-    GQ_ASSIGN_OR_RETURN(const std::vector<JsonNode> parts, node.array_at("decoders"));
-    for (const JsonNode& part : parts) GQ_RETURN_IF_ERROR(check_decoder(part, has_byte_level));
-    return absl::OkStatus();
+// Before anything is built from it: what nests a million levels would take memory and time out of proportion.
+Status check_depth(std::string_view text, const std::string& path) {
+  size_t depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kMaxJsonDepth) {
+        return absl::InvalidArgumentError(path + ": nested deeper than " + std::to_string(kMaxJsonDepth) +
+                                          " levels at byte " + std::to_string(i) + ": this is no tokenizer.json");
+      }
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
   }
-  if (type == "Fuse" && has_byte_level) return absl::OkStatus();
-  if (type != "ByteLevel") return node.unsupported("decoder", type);
-  if (has_byte_level) return node.unimplemented("a second ByteLevel decoder is not supported");
-  has_byte_level = true;
   return absl::OkStatus();
 }
 
@@ -46,6 +55,11 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 StatusOr<Tokenizer> Tokenizer::parse(std::string_view json_text, const std::string& path) {
+  if (json_text.size() > kMaxJsonBytes) {
+    return absl::InvalidArgumentError(path + ": " + std::to_string(json_text.size()) +
+                                      " bytes are too many for a tokenizer.json");
+  }
+  GQ_RETURN_IF_ERROR(check_depth(json_text, path));
   GQ_ASSIGN_OR_RETURN(const nlohmann::json document, parse_json(json_text, path));
   const JsonNode root(path, document, "");
   GQ_ASSIGN_OR_RETURN(const JsonNode model_node, root.child("model"));
@@ -54,18 +68,17 @@ StatusOr<Tokenizer> Tokenizer::parse(std::string_view json_text, const std::stri
   GQ_ASSIGN_OR_RETURN(const JsonNode pre_tokenizer_node, root.child("pre_tokenizer"));
   GQ_ASSIGN_OR_RETURN(PreTokenizer pre_tokenizer, PreTokenizer::parse(pre_tokenizer_node));
   GQ_ASSIGN_OR_RETURN(const JsonNode decoder_node, root.child("decoder"));
-  bool has_byte_level = false;
-  GQ_RETURN_IF_ERROR(check_decoder(decoder_node, has_byte_level));
-  if (!has_byte_level) return decoder_node.unimplemented("a tokenizer without a ByteLevel decoder is not supported");
+  GQ_ASSIGN_OR_RETURN(Decoder decoder, Decoder::parse(decoder_node));
   GQ_ASSIGN_OR_RETURN(const JsonNode post_processor_node, root.child("post_processor"));
   GQ_ASSIGN_OR_RETURN(PostProcessor post_processor, PostProcessor::parse(post_processor_node));
   GQ_ASSIGN_OR_RETURN(const JsonNode added_node, root.child("added_tokens"));
   GQ_ASSIGN_OR_RETURN(const std::vector<AddedToken> added_list, parse_added_tokens(added_node));
-  GQ_ASSIGN_OR_RETURN(Vocabulary vocabulary, parse_model(model_node, added_list, normalizer));
+  const ModelContext context{added_list, normalizer, pre_tokenizer.is_byte_level(), decoder.is_byte_level()};
+  GQ_ASSIGN_OR_RETURN(Vocabulary vocabulary, parse_model(model_node, context));
   GQ_ASSIGN_OR_RETURN(AddedTokens added, AddedTokens::make(added_list, normalizer));
   return Tokenizer(
       std::make_unique<State>(State{normalizer, std::move(added), std::move(pre_tokenizer), std::move(vocabulary.model),
-                                    std::move(post_processor), std::move(vocabulary.tokens)}));
+                                    std::move(post_processor), std::move(decoder), std::move(vocabulary.tokens)}));
 }
 
 StatusOr<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add_special) const {
@@ -86,6 +99,7 @@ StatusOr<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add
   const auto on_raw = [&](std::optional<int32_t> id, std::string_view part) -> Status {
     if (id.has_value()) return on_normalized(id, part);
     GQ_ASSIGN_OR_RETURN(const std::string_view normalized, state_->normalizer.apply(part, call.buffers));
+    call.start = part.data() == text.data() ? normalized.data() : nullptr;
     return state_->added.split_normalized(normalized, call.match, on_normalized);
   };
   GQ_RETURN_IF_ERROR(state_->added.split_raw(text, call.match, on_raw));
@@ -94,12 +108,19 @@ StatusOr<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add
 
 std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool skip_special) const {
   std::string bytes;
+  std::vector<std::string> tokens;
+  const bool only_join = state_->decoder.is_byte_level();
   for (const int32_t id : ids) {
     if (id < 0 || static_cast<size_t>(id) >= state_->tokens.size()) continue;
     const TokenText& token = state_->tokens[static_cast<size_t>(id)];
-    if (token.known && !(skip_special && token.special)) bytes += token.bytes;
+    if (!token.known || (skip_special && token.special)) continue;
+    if (only_join) {
+      bytes += token.bytes;
+    } else {
+      tokens.push_back(token.bytes);
+    }
   }
-  return with_replacements(std::move(bytes));
+  return only_join ? with_replacements(std::move(bytes)) : state_->decoder.decode(std::move(tokens));
 }
 
 int64_t Tokenizer::vocab_size() const {

@@ -1,4 +1,5 @@
-// Hugging Face tokenizer.json, byte-level BPE: the same ids as the `tokenizers` library. Immutable and thread-safe.
+// Hugging Face tokenizer.json, BPE over bytes or characters: the same ids as the `tokenizers` library. Immutable and
+// thread-safe.
 #pragma once
 
 #include <cstdint>

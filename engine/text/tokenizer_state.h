@@ -7,6 +7,7 @@
 
 #include "engine/text/added_tokens.h"
 #include "engine/text/bpe.h"
+#include "engine/text/decoder.h"
 #include "engine/text/json_node.h"
 #include "engine/text/normalizer.h"
 #include "engine/text/post_processor.h"
@@ -15,7 +16,8 @@
 
 namespace gridquant::text {
 
-// How an id is written: the bytes it stands for, and whether it is to be left out as special.
+// How an id is written: the token itself, or with a byte-level decoder the bytes it stands for; and whether it is to be
+// left out as special.
 struct TokenText {
   std::string bytes;
   bool known = false;
@@ -29,9 +31,15 @@ struct Vocabulary {
   size_t count = 0;               // entries of the vocabulary, holes not counted
 };
 
-// `added` are looked up in the vocabulary: one that is there must have the same id.
-StatusOr<Vocabulary> parse_model(const JsonNode& model, const std::vector<AddedToken>& added,
-                                 const Normalizer& normalizer);
+// What the rest of the file says that the model must know.
+struct ModelContext {
+  const std::vector<AddedToken>& added;  // looked up in the vocabulary: one that is there must have the same id
+  const Normalizer& normalizer;
+  bool byte_level_words = false;    // words are bytes, the vocabulary is written in the byte-level alphabet
+  bool byte_level_decoder = false;  // TokenText holds bytes
+};
+
+StatusOr<Vocabulary> parse_model(const JsonNode& model, const ModelContext& context);
 
 struct Tokenizer::State {
   Normalizer normalizer;
@@ -39,6 +47,7 @@ struct Tokenizer::State {
   PreTokenizer pre_tokenizer;
   BpeModel model;
   PostProcessor post_processor;
+  Decoder decoder;
   std::vector<TokenText> tokens;
 };
 

@@ -52,7 +52,7 @@ TEST(Bpe, ShortAndLongWordsMergeLikeThePlainLoop) {
       bool known = false;
       for (const auto& merge : merges) known = known || (merge.left == left && merge.right == right);
       if (known) continue;
-      merges.push_back({left, right, 256 + i});
+      merges.push_back({left, right, 256 + i, static_cast<uint32_t>(merges.size())});
       symbols.push_back(256 + i);
     }
     const BpeModel model(bytes_are_ids(), merges, {});
@@ -65,7 +65,7 @@ TEST(Bpe, ShortAndLongWordsMergeLikeThePlainLoop) {
 }
 
 TEST(Bpe, TheCacheGivesWhatMergingGives) {
-  const std::vector<BpeModel::Pair> merges = {{'a', 'b', 256}, {256, 'c', 257}};
+  const std::vector<BpeModel::Pair> merges = {{'a', 'b', 256, 0}, {256, 'c', 257, 1}};
   const BpeModel model(bytes_are_ids(), merges, {});
   std::mt19937 random(11);
   std::vector<std::string> words;
@@ -87,7 +87,7 @@ TEST(Bpe, TheCacheGivesWhatMergingGives) {
 }
 
 TEST(Bpe, AMegabyteWithoutASpaceIsMerged) {
-  const BpeModel model(bytes_are_ids(), {{'a', 'a', 256}, {256, 256, 257}}, {});
+  const BpeModel model(bytes_are_ids(), {{'a', 'a', 256, 0}, {256, 256, 257, 1}}, {});
   const std::vector<int32_t> ids = encode(model, std::string(1 << 20, 'a'));
   EXPECT_EQ(ids, std::vector<int32_t>((1 << 20) / 4, 257));
 }

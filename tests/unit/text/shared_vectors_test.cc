@@ -35,24 +35,8 @@ TEST_P(SharedVectors, AreExact) {
   EXPECT_GE(count, 300);
 }
 
-INSTANTIATE_TEST_SUITE_P(ByteLevel, SharedVectors, testing::Values("qwen3", "llama3_1"),
+INSTANTIATE_TEST_SUITE_P(Json, SharedVectors, testing::Values("qwen3", "llama3_1", "gemma3", "mistral_v1_json"),
                          [](const auto& param) { return std::string(param.param); });
-
-class NotYet : public testing::TestWithParam<std::pair<const char*, const char*>> {};
-
-TEST_P(NotYet, IsRefusedByName) {
-  const std::string path = shared_data(std::string("tokenizers/") + GetParam().first + "/tokenizer.json");
-  if (path.empty()) GTEST_SKIP() << "no shared test data: set GRIDQUANT_TEST_DATA";
-  const auto json = base::read_file(base::posix_env(), path);
-  ASSERT_TRUE(json.ok());
-  const Status status = Tokenizer::parse(*json, path).status();
-  EXPECT_TRUE(absl::IsUnimplemented(status)) << status;
-  EXPECT_THAT(std::string(status.message()), testing::HasSubstr(GetParam().second));
-}
-
-INSTANTIATE_TEST_SUITE_P(ByteFallback, NotYet,
-                         testing::Values(std::pair("gemma3", "normalizer \"Replace\" at /normalizer"),
-                                         std::pair("mistral_v1_json", "normalizer \"Prepend\" at /normalizer")));
 
 }  // namespace
 }  // namespace gridquant::text

@@ -22,11 +22,12 @@ TEST(Tokenizer, NamesEveryComponentThatItDoesNotSupport) {
   const json byte_level = small_tokenizer()["pre_tokenizer"];
   const std::pair<json, const char*> cases[] = {
       {{{"normalizer", {{"type", "Precompiled"}}}}, "normalizer \"Precompiled\" at /normalizer is not supported"},
-      {{{"normalizer", {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}, {{"type", "NFKC"}}}}}}},
-       "normalizer \"NFKC\" at /normalizer/normalizers/1 is not supported"},
-      {{{"pre_tokenizer", {{"type", "Metaspace"}}}}, "pre_tokenizer \"Metaspace\" at /pre_tokenizer is not supported"},
-      {{{"pre_tokenizer", nullptr}}, "/pre_tokenizer: a tokenizer without a ByteLevel pre_tokenizer"},
-      {{{"pre_tokenizer", {{"type", "Digits"}}}}, "/pre_tokenizer: a tokenizer without a ByteLevel pre_tokenizer"},
+      {{{"normalizer", {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}, {{"type", "Nmt"}}}}}}},
+       "normalizer \"Nmt\" at /normalizer/normalizers/1 is not supported"},
+      {{{"normalizer", {{"type", "Replace"}, {"pattern", {{"Regex", "a\\K"}}}, {"content", "b"}}}},
+       "/normalizer/pattern/Regex: regular expression 'a\\K': \\K at byte 1"},
+      {{{"pre_tokenizer", {{"type", "UnicodeScripts"}}}},
+       "pre_tokenizer \"UnicodeScripts\" at /pre_tokenizer is not supported"},
       {{{"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {byte_level, {{"type", "Digits"}}}}}}},
        "/pre_tokenizer/pretokenizers/1: a pre_tokenizer after ByteLevel"},
       {{{"pre_tokenizer",
@@ -34,9 +35,8 @@ TEST(Tokenizer, NamesEveryComponentThatItDoesNotSupport) {
           {"pretokenizers",
            {{{"type", "Split"}, {"pattern", {{"Regex", "a[b&&c]"}}}, {"behavior", "Isolated"}}, byte_level}}}}},
        "/pre_tokenizer/pretokenizers/0/pattern/Regex: regular expression 'a[b&&c]': an intersection of classes"},
-      {{{"post_processor", {{"type", "BertProcessing"}}}}, "post_processor \"BertProcessing\" at /post_processor"},
-      {{{"decoder", {{"type", "Metaspace"}}}}, "decoder \"Metaspace\" at /decoder is not supported"},
-      {{{"decoder", nullptr}}, "/decoder: a tokenizer without a ByteLevel decoder"},
+      {{{"post_processor", {{"type", "Other"}}}}, "post_processor \"Other\" at /post_processor"},
+      {{{"decoder", {{"type", "WordPiece"}}}}, "decoder \"WordPiece\" at /decoder is not supported"},
       {{{"model", {{"type", "Unigram"}}}}, "model \"Unigram\" at /model is not supported"},
       {{{"model", {{"dropout", 0.1}}}}, "/model/dropout: dropout"},
       {{{"model", {{"continuing_subword_prefix", "##"}}}}, "/model/continuing_subword_prefix: \"##\""},
@@ -76,6 +76,15 @@ TEST(Tokenizer, SaysWhatIsWrongAndWhere) {
       {{{"added_tokens", added}}, "/model: added token \"</s>\" has id 5000 but the next free id is "},
       {{{"added_tokens", twice}}, "/model: added token \"<s>\" is listed twice, differently"},
       {{{"added_tokens", {1}}}, "/added_tokens/0: expected an object, found number"},
+      {{{"pre_tokenizer", nullptr}, {"model", {{"unk_token", "<x>"}}}}, "/model/unk_token: \"<x>\" is not in the voc"},
+      {{{"pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "ab"}}}},
+       "/pre_tokenizer: the replacement must be one character"},
+      {{{"pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "often"}}}},
+       "/pre_tokenizer/prepend_scheme: unknown prepend_scheme \"often\""},
+      {{{"decoder", {{"type", "Strip"}, {"content", " "}, {"start", -1}, {"stop", 0}}}},
+       "/decoder/start: expected a count, found number"},
+      {{{"post_processor", {{"type", "RobertaProcessing"}, {"cls", {"<s>"}}}}},
+       "/post_processor: cls is not a token and its id"},
       {{{"normalizer", "NFC"}}, "/normalizer: expected an object, found string"},
       {{{"post_processor", unlisted}}, "/post_processor/special_tokens: the template names \"<x>\""},
   };
@@ -84,6 +93,13 @@ TEST(Tokenizer, SaysWhatIsWrongAndWhere) {
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << patch << " gave " << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(std::string("models/tokenizer.json: ") + message));
   }
+}
+
+TEST(Tokenizer, RefusesSequencesNestedTooDeeply) {
+  json sequence = {{"type", "Lowercase"}};
+  for (int i = 0; i < 40; ++i) sequence = {{"type", "Sequence"}, {"normalizers", {sequence}}};
+  const Status status = status_of({{"normalizer", sequence}});
+  EXPECT_THAT(std::string(status.message()), HasSubstr("nested too deeply"));
 }
 
 TEST(Tokenizer, RefusesTextThatIsNotUtf8) {
