@@ -57,7 +57,7 @@ model::ModelConfig smollm2() {
   c.vocab_size = 1;
   c.max_positions = kTokens;
   c.rms_norm_eps = 1e-5f;
-  c.rope_theta = 100000;
+  c.ropes[0].theta = 100000;
   return c;
 }
 

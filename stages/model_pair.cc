@@ -155,7 +155,8 @@ Status ModelPair::logits(const ModelSource& source, const Head& head, tensor::Ma
                          tensor::Matrix<float> out) {
   const ops::Operand normed = workspaces_[thread].normed.view().row_range(0, hidden.rows);
   GQ_RETURN_IF_ERROR(source.architecture->final_norm(source.config, head.norm, hidden, normed));
-  return head.weight.multiply(normed, out);
+  GQ_RETURN_IF_ERROR(head.weight.multiply(normed, out));
+  return source.architecture->finish_logits(source.config, out);
 }
 
 Status ModelPair::predict_sequence(int64_t i, int thread, eval::Divergence& into) {

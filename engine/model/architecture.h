@@ -107,6 +107,8 @@ class Architecture {
   // Hidden states -> the input of lm_head (final norm), in the compute type.
   virtual Status final_norm(const ModelConfig& config, const tensor::Tensor& norm, tensor::Matrix<const float> hidden,
                             const ops::Operand& out) const = 0;
+  // The products of lm_head -> logits, in place (a soft cap where the model has one).
+  virtual Status finish_logits(const ModelConfig& config, tensor::Matrix<float> logits) const = 0;
 };
 
 // The architecture of `config` (never null: parse_model_config has refused unknown ones). Lives for ever.

@@ -10,6 +10,26 @@
 
 namespace gridquant::model {
 
+// How the frequencies of the rotary embedding are changed for sequences longer than those of the first training;
+// rope_frequencies.h computes with it.
+enum class RopeScaling { kNone, kLinear, kDynamic, kYarn, kLongRope, kLlama3 };
+
+struct RopeConfig {
+  double theta = 10000.0;
+  double rotated_share = 1.0;  // of a head's elements ("partial_rotary_factor")
+  RopeScaling scaling = RopeScaling::kNone;
+  double factor = 1.0;             // kLinear, kDynamic, kYarn, kLlama3
+  int64_t original_positions = 0;  // of the first training; kDynamic: where the scaling begins
+  double low_freq_factor = 1.0;    // kLlama3
+  double high_freq_factor = 4.0;
+  double beta_fast = 32.0;  // kYarn
+  double beta_slow = 1.0;
+  bool truncate = true;
+  std::vector<float> short_factors = {};  // kLongRope: one per pair of rotated elements
+  std::vector<float> long_factors = {};
+  double magnitude = 1.0;  // of the rotated vectors (kYarn, kLongRope: the "attention factor")
+};
+
 struct ModelConfig {
   std::string architecture;  // "LlamaForCausalLM"
   std::string model_type;    // "llama"
@@ -22,10 +42,18 @@ struct ModelConfig {
   int64_t vocab_size = 0;
   int64_t max_positions = 0;
   float rms_norm_eps = 1e-6f;
-  double rope_theta = 10000.0;
+  bool norm_plus_one = false;  // the stored weight of a norm is the distance from 1
   bool tied_embeddings = false;
   bool attention_bias = false;
   bool mlp_bias = false;
+  // [0]: of every block; where there is a second, that is of the blocks with a window.
+  std::vector<RopeConfig> ropes = {RopeConfig{}};
+  // Of each block: how many tokens a token sees, itself included; 0: all before it. Empty: no block has a window.
+  std::vector<int64_t> windows;
+  double query_scale = 0;          // scores are multiplied with it; 0: 1 / sqrt(head_dim)
+  float attention_soft_cap = 0;    // 0: none
+  float logit_soft_cap = 0;        // 0: none
+  bool scaled_embeddings = false;  // times sqrt(hidden_size), rounded to the embedding's type
 
   // A mixture of experts; expert_count 0: there is none.
   int64_t expert_count = 0;
@@ -33,6 +61,9 @@ struct ModelConfig {
   int64_t expert_intermediate_size = 0;
   bool normalized_routing = false;    // a token's weights are divided by their sum
   std::vector<int64_t> dense_blocks;  // blocks without experts, ascending
+
+  int64_t window(int64_t b) const { return windows.empty() ? 0 : windows[static_cast<size_t>(b)]; }
+  size_t rope_of(int64_t b) const { return window(b) > 0 ? ropes.size() - 1 : 0; }
 };
 
 // `json_text` is the content of config.json; `path` goes into error messages. Unimplemented (with the list of known

@@ -1,6 +1,7 @@
 // Fields of config.json. Not here: which of them an architecture has (arch/).
 #include "engine/model/config_fields.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -12,9 +13,9 @@ namespace {
 using nlohmann::json;
 
 void read_heads(ConfigFields& fields, const DecoderDefaults& defaults, ModelConfig& config) {
-  config.head_count = fields.positive("num_attention_heads", 0);
-  config.kv_head_count =
-      fields.positive("num_key_value_heads", defaults.kv_heads > 0 ? defaults.kv_heads : config.head_count);
+  config.head_count = fields.positive("num_attention_heads", defaults.heads);
+  config.kv_head_count = fields.positive_or_none("num_key_value_heads", defaults.kv_heads);
+  if (config.kv_head_count == 0) config.kv_head_count = config.head_count;
   if (!fields.status().ok()) return;
   const bool divides = config.hidden_size % config.head_count == 0;
   if (!divides && defaults.head_dim == 0 && fields.find("head_dim") == nullptr) {
@@ -69,6 +70,11 @@ double ConfigFields::number(const std::string& name, double fallback) {
   return value->get<double>();
 }
 
+double ConfigFields::not_negative(const std::string& name, double fallback) {
+  const json* value = find(name);
+  return value != nullptr && *value == 0 ? 0 : number(name, fallback);
+}
+
 bool ConfigFields::flag(const std::string& name, bool fallback) {
   const json* value = find(name);
   if (value == nullptr) return fallback;
@@ -89,6 +95,39 @@ std::string ConfigFields::text(const std::string& name, const std::string& fallb
   return value->get<std::string>();
 }
 
+std::vector<float> ConfigFields::numbers(const std::string& name, size_t count) {
+  const json* value = find(name);
+  const auto is_positive = [](const json& v) { return v.is_number() && v.get<double>() > 0 && v.get<double>() < 1e30; };
+  const bool fits = value != nullptr && value->is_array() && value->size() == count &&
+                    std::all_of(value->begin(), value->end(), is_positive);
+  if (!fits) {
+    const std::string given = value == nullptr                              ? "missing"
+                              : value->is_array() && value->size() != count ? absl::StrCat("a list of ", value->size())
+                                                                            : "something else";
+    fail(name, absl::StrCat("must be a list of ", count,
+                            " positive numbers, one for each pair of rotated elements; it is ", given));
+    return std::vector<float>(count, 1.0f);
+  }
+  std::vector<float> result;
+  for (const json& v : *value) result.push_back(static_cast<float>(v.get<double>()));
+  return result;
+}
+
+bool ConfigFields::is_null(const std::string& name) const {
+  const auto it = object_.find(name);
+  return it != object_.end() && it->is_null();
+}
+
+int64_t ConfigFields::positive_or_none(const std::string& name, int64_t fallback) {
+  if (is_null(name) || find(name) == nullptr) return is_null(name) ? 0 : fallback;
+  return positive(name, 1);
+}
+
+double ConfigFields::number_or_none(const std::string& name, double fallback) {
+  if (is_null(name) || find(name) == nullptr) return is_null(name) ? 0 : fallback;
+  return number(name, 1);
+}
+
 void ConfigFields::fail(const std::string& name, const std::string& what) {
   status_.Update(absl::InvalidArgumentError(absl::StrCat(path_, ": \"", prefix_, name, "\" ", what)));
 }
@@ -99,37 +138,14 @@ void ConfigFields::refuse(const std::string& name, const std::string& what) {
 
 void read_decoder_fields(ConfigFields& fields, const DecoderDefaults& defaults, ModelConfig& config) {
   config.model_type = fields.text("model_type", "");
-  config.hidden_size = fields.positive("hidden_size", 0);
-  config.intermediate_size = fields.positive("intermediate_size", 0);
-  config.block_count = fields.positive("num_hidden_layers", 0);
-  config.vocab_size = fields.positive("vocab_size", 0);
+  config.hidden_size = fields.positive("hidden_size", defaults.hidden_size);
+  config.intermediate_size = fields.positive("intermediate_size", defaults.intermediate_size);
+  config.block_count = fields.positive("num_hidden_layers", defaults.block_count);
+  config.vocab_size = fields.positive("vocab_size", defaults.vocab_size);
   config.max_positions = fields.positive("max_position_embeddings", defaults.max_positions);
   config.rms_norm_eps = static_cast<float>(fields.number("rms_norm_eps", defaults.rms_norm_eps));
   config.tied_embeddings = fields.flag("tie_word_embeddings", defaults.tied_embeddings);
   read_heads(fields, defaults, config);
-}
-
-void read_rope(ConfigFields& top, ModelConfig& config) {
-  config.rope_theta = top.number("rope_theta", config.rope_theta);
-  if (top.number("partial_rotary_factor", 1.0) != 1.0) {
-    top.refuse("partial_rotary_factor", "other than 1 is not supported by this build");
-  }
-  for (const std::string name : {"rope_scaling", "rope_parameters"}) {
-    const json* object = top.find(name);
-    if (object == nullptr) continue;
-    if (!object->is_object()) {
-      top.fail(name, "is not an object");
-      return;
-    }
-    ConfigFields fields(*object, top.path(), name + ".");
-    const std::string type = fields.text("rope_type", fields.text("type", "default"));
-    if (type != "default") {
-      fields.refuse("rope_type", absl::StrCat("is \"", type, "\": this build computes only unscaled rotary embeddings ",
-                                              "(\"default\" or null)"));
-    }
-    config.rope_theta = fields.number("rope_theta", config.rope_theta);
-    top.update(fields.status());
-  }
 }
 
 constexpr int64_t kMaxExperts = 4096;  // far more than any model has; their table must fit into memory
@@ -152,6 +168,47 @@ void require_activation(ConfigFields& fields, const std::string& name, const std
   const std::string activation = fields.text(name, only);
   if (activation == only) return;
   fields.refuse(name, absl::StrCat("is \"", activation, "\": this build computes only \"", only, "\""));
+}
+
+void refuse_flag(ConfigFields& fields, const std::string& name) {
+  if (fields.flag(name, false)) fields.refuse(name, "is true: this build does not compute that");
+}
+
+bool read_layer_types(ConfigFields& fields, int64_t window, ModelConfig& config) {
+  const json* types = fields.find("layer_types");
+  if (types == nullptr) return false;
+  if (!types->is_array() || static_cast<int64_t>(types->size()) != config.block_count) {
+    fields.fail("layer_types", absl::StrCat("must be a list with one entry for each of the ", config.block_count,
+                                            " blocks (num_hidden_layers)"));
+    return true;
+  }
+  std::vector<int64_t> windows;
+  for (const json& type : *types) {
+    const bool slides = type == "sliding_attention";
+    if (!slides && type != "full_attention") {
+      fields.refuse("layer_types", absl::StrCat("has ", type.dump(),
+                                                ": this build computes \"full_attention\" and \"sliding_attention\""));
+    }
+    if (slides && window == 0) fields.fail("layer_types", "has \"sliding_attention\", but there is no sliding window");
+    windows.push_back(slides ? window : 0);
+  }
+  config.windows = std::move(windows);
+  return true;
+}
+
+void set_window_pattern(ConfigFields& fields, int64_t window, int64_t pattern, ModelConfig& config) {
+  if (window == 0) fields.fail("sliding_window", "is null: the blocks that have a window need its length");
+  config.windows.clear();
+  for (int64_t b = 0; b < config.block_count; ++b) config.windows.push_back((b + 1) % pattern == 0 ? 0 : window);
+}
+
+void read_optional_windows(ConfigFields& fields, ModelConfig& config) {
+  const bool used = fields.flag("use_sliding_window", false);
+  const int64_t window = used ? fields.positive_or_none("sliding_window", 4096) : 0;
+  const double first = fields.not_negative("max_window_layers", 28);
+  if (read_layer_types(fields, window, config) || window == 0) return;
+  for (int64_t b = 0; b < config.block_count; ++b)
+    config.windows.push_back(static_cast<double>(b) >= first ? window : 0);
 }
 
 }  // namespace gridquant::model

@@ -1,7 +1,8 @@
-// Op `attention`: causal softmax(q k^T * scale) v for every head, grouped-query. Approximate: products in the compute
-// type with fp32 accumulation, softmax in fp32 (its probabilities, before division by their sum, rounded to the compute
-// type); relative error of the result <= 2e-5 (fp32), 1e-2 of its largest element (bf16). Single-threaded: one call is
-// one sequence, with the calling thread's own scratch. The same bits for equal inputs.
+// Op `attention`: causal softmax(cap(q k^T * scale)) v for every head, grouped-query; with a sliding window, of the
+// last tokens only; with a soft cap, cap(s) = c tanh(s / c). Approximate: products in the compute type with fp32
+// accumulation, softmax in fp32 (its probabilities, before division by their sum, rounded to the compute type);
+// relative error of the result <= 2e-5 (fp32), 1e-2 of its largest element (bf16). Single-threaded: one call is one
+// sequence, with the calling thread's own scratch. The same bits for equal inputs.
 #pragma once
 
 #include <memory>
@@ -16,6 +17,8 @@ struct AttentionShape {
   int64_t kv_heads = 0;  // divides heads
   int64_t head_dim = 0;
   float scale = 1.0f;
+  int64_t window = 0;     // a token sees so many tokens, itself included; 0: all up to itself
+  float soft_cap = 0.0f;  // 0: none
 };
 
 // Working memory and prepared products of one thread; serves any shape.

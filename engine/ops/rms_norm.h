@@ -10,7 +10,7 @@
 
 namespace gridquant::ops {
 
-// `weight` has x.cols elements; `out` is [x.rows, x.cols] and may not overlap x.
+// `weight` has x.cols elements; `out` is [x.rows, x.cols]; it does not overlap x, or it is x itself (fp32 out).
 Status rms_norm(tensor::Matrix<const float> x, std::span<const float> weight, float eps, const Operand& out);
 
 }  // namespace gridquant::ops

@@ -63,7 +63,12 @@ void rope_rows(const tensor::Matrix<const float>& x, const HeadShape& shape, con
       if (table == nullptr) {
         map2(from, from, dim, to, [](FloatVec a, FloatVec) HWY_ATTR { return a; });
       } else {
-        rotate_head(from, table->cosines(token), table->sines(token), dim / 2, to);
+        const int64_t rotated = table->rotated();
+        rotate_head(from, table->cosines(token), table->sines(token), rotated / 2, to);
+        if (rotated < dim) {
+          map2(from + rotated, from + rotated, dim - rotated, to + rotated,
+               [](FloatVec a, FloatVec) HWY_ATTR { return a; });
+        }
       }
     }
   }
@@ -88,16 +93,16 @@ namespace gridquant::ops {
 HWY_EXPORT(rope_f32);
 HWY_EXPORT(rope_bf16);
 
-RopeTable::RopeTable(double theta, int64_t head_dim, int64_t max_tokens)
-    : half_(head_dim / 2), max_tokens_(max_tokens), values_(tensor::DType::kF32, {max_tokens, head_dim}) {
+RopeTable::RopeTable(std::span<const float> frequencies, int64_t max_tokens, float magnitude)
+    : half_(static_cast<int64_t>(frequencies.size())),
+      max_tokens_(max_tokens),
+      values_(tensor::DType::kF32, {max_tokens, 2 * half_}) {
   float* row = values_.as<float>().data();
-  for (int64_t position = 0; position < max_tokens; ++position, row += head_dim) {
+  for (int64_t position = 0; position < max_tokens; ++position, row += 2 * half_) {
     for (int64_t i = 0; i < half_; ++i) {
-      const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_dim);
-      const float frequency = 1.0f / static_cast<float>(std::pow(theta, static_cast<double>(exponent)));
-      const double angle = static_cast<float>(position) * frequency;
-      row[i] = static_cast<float>(std::cos(angle));
-      row[half_ + i] = static_cast<float>(std::sin(angle));
+      const double angle = static_cast<float>(position) * frequencies[static_cast<size_t>(i)];
+      row[i] = static_cast<float>(std::cos(angle)) * magnitude;
+      row[half_ + i] = static_cast<float>(std::sin(angle)) * magnitude;
     }
   }
 }
@@ -110,10 +115,10 @@ Status rope(tensor::Matrix<const float> x, const HeadShape& shape, const RopeTab
     return absl::InvalidArgumentError(absl::StrCat("rope: x ", x.rows, " x ", x.cols, ", heads of ", dim,
                                                    " in groups of ", shape.group, ", out ", out.rows, " x ", out.cols));
   }
-  if (table != nullptr && (table->head_dim() != dim || table->max_tokens() < x.rows)) {
+  if (table != nullptr && (table->rotated() > dim || table->max_tokens() < x.rows)) {
     return absl::InvalidArgumentError(absl::StrCat("rope: ", x.rows, " tokens of heads of ", dim,
                                                    ", but the table has ", table->max_tokens(),
-                                                   " positions for heads of ", table->head_dim()));
+                                                   " positions and rotates ", table->rotated()));
   }
   if (out.compute == Compute::kBF16) {
     HWY_DYNAMIC_DISPATCH(rope_bf16)(x, shape, table, out);

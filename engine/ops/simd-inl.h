@@ -62,6 +62,30 @@ HWY_INLINE FloatVec exp_not_positive(FloatVec x) {
   return hn::BitCast(d, hn::Add(hn::BitCast(di, p), exponent));
 }
 
+// 1 / (1 + e^-x) without a large exponential: with e = e^-|x|, over 1 + e either 1 or e.
+HWY_INLINE FloatVec sigmoid(FloatVec x) {
+  const FloatTag d;
+  const FloatVec one = hn::Set(d, 1.0f);
+  const FloatVec e = exp_not_positive(hn::Neg(hn::Abs(x)));
+  return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
+}
+
+// tanh(x), relative error below 1e-6. NaN stays NaN.
+HWY_INLINE FloatVec tanh_of(FloatVec x) {
+  const FloatTag d;
+  const FloatVec size = hn::Abs(x);
+  const FloatVec one = hn::Set(d, 1.0f);
+  const FloatVec e = exp_not_positive(hn::Mul(hn::Set(d, -2.0f), size));
+  const FloatVec large = hn::CopySign(hn::Div(hn::Sub(one, e), hn::Add(one, e)), x);
+  // Near zero 1 - e would lose its digits: the series.
+  const FloatVec s = hn::Mul(x, x);
+  FloatVec p = hn::MulAdd(s, hn::Set(d, 62.0f / 2835), hn::Set(d, -17.0f / 315));
+  p = hn::MulAdd(p, s, hn::Set(d, 2.0f / 15));
+  p = hn::MulAdd(p, s, hn::Set(d, -1.0f / 3));
+  const FloatVec small = hn::MulAdd(hn::Mul(x, s), p, x);
+  return hn::IfThenElse(hn::Lt(size, hn::Set(d, 0.25f)), small, large);
+}
+
 // out[i] = f(a[i], b[i]) for i in [0, n).
 template <typename Out, typename F>
 HWY_INLINE void map2(const float* a, const float* b, int64_t n, Out* out, const F& f) {

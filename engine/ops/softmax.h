@@ -6,7 +6,8 @@
 namespace gridquant::ops {
 
 // Scores of one tile of queries, rows of `stride` floats (a multiple of 16) aligned to 64 bytes. Row r belongs to token
-// first_token + r % tile_rows and attends to the keys up to and including its own.
+// first_token + r % tile_rows (counted from the first key of the tile) and attends to the keys up to and including its
+// own, to the last `window` of them if that is not 0.
 struct SoftmaxTile {
   float* scores = nullptr;
   int64_t rows = 0;
@@ -14,12 +15,15 @@ struct SoftmaxTile {
   int64_t stride = 0;
   int64_t first_token = 0;
   int64_t tile_rows = 0;
-  float scale = 1.0f;
   float* inverse_sums = nullptr;  // [rows], written
+  float scale = 1.0f;
+  int64_t window = 0;
+  float soft_cap = 0.0f;  // 0: none
 };
 
-// Replaces each row by exp(scale * (score - max)) in the compute type, zero after the row's own token. Written over the
-// scores: a bf16 row has 2 * stride elements, of which the first `keys` count.
+// Replaces each row by exp(s - max) of s = scale * score (capped: soft_cap * tanh(s / soft_cap)) in the compute type,
+// zero where the row does not attend. Written over the scores: a bf16 row has 2 * stride elements, of which the first
+// `keys` count.
 void softmax_tile(Compute compute, const SoftmaxTile& tile);
 
 // to = from * factor; `to` has one row.

@@ -13,10 +13,10 @@ namespace gridquant::ops::HWY_NAMESPACE {
 
 constexpr int64_t kStep = static_cast<int64_t>(hn::MaxLanes(FloatTag()));
 
-// scores[0, valid) -> exp((s - max) * scale) as Out, in the same memory (an Out is never wider than a float, so writing
-// runs behind reading); [valid, keys) -> 0. Returns the sum, before rounding to Out.
+// scores[0, valid) -> exp((s - max) * scale) as Out; [valid, keys) -> 0. `out` may be memory of the scores that lies no
+// later (an Out is never wider than a float, so writing runs behind reading). Returns the sum, before rounding to Out.
 template <typename Out>
-HWY_INLINE float exponentials(float* scores, int64_t valid, int64_t keys, float scale) {
+HWY_INLINE float exponentials(const float* scores, int64_t valid, int64_t keys, float scale, Out* out) {
   const FloatTag d;
   const int64_t whole = valid / kStep * kStep;
   FloatVec max = hn::Set(d, scores[0]);
@@ -27,7 +27,6 @@ HWY_INLINE float exponentials(float* scores, int64_t valid, int64_t keys, float 
   const FloatVec factor = hn::Set(d, scale);
   const FloatVec shift = hn::Mul(hn::MaxOfLanes(d, max), factor);
   FloatVec sum = hn::Zero(d);
-  Out* out = reinterpret_cast<Out*>(scores);
   for (int64_t i = 0; i < whole; i += kStep) {
     const FloatVec e = exp_not_positive(hn::MulSub(hn::Load(d, scores + i), factor, shift));
     sum = hn::Add(sum, e);
@@ -44,12 +43,41 @@ HWY_INLINE float exponentials(float* scores, int64_t valid, int64_t keys, float 
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
+// scores[0, n) -> cap * tanh(score * scale / cap), and whatever is in the rest of the last vector.
+HWY_INLINE void cap_scores(float* scores, int64_t n, float scale, float cap) {
+  const FloatTag d;
+  const FloatVec limit = hn::Set(d, cap);
+  const FloatVec factor = hn::Set(d, scale / cap);
+  for (int64_t i = 0; i < n; i += kStep) {
+    hn::Store(hn::Mul(limit, tanh_of(hn::Mul(hn::Load(d, scores + i), factor))), d, scores + i);
+  }
+}
+
+// The row of a token that attends to the keys [begin, valid): whole vectors before `begin` are left out, and what the
+// first vector has too much becomes a score that does not count.
+template <typename Out>
+HWY_INLINE float window_row(const SoftmaxTile& t, float* scores, int64_t begin, int64_t valid, float scale) {
+  constexpr float kNone = -3e38f;
+  const int64_t whole = begin / kStep * kStep;
+  std::fill(scores + whole, scores + begin, kNone);
+  Out* out = reinterpret_cast<Out*>(scores);
+  const float sum = exponentials<Out>(scores + whole, valid - whole, t.keys - whole, scale, out + whole);
+  std::fill(out, out + begin, Out{});
+  return sum;
+}
+
 // `scores` has rows of `stride` floats, aligned to 64 bytes; row r belongs to token first_token + r % tile_rows.
 template <typename Out>
 void softmax_rows(const SoftmaxTile& t) {
   for (int64_t r = 0; r < t.rows; ++r) {
+    float* scores = t.scores + r * t.stride;
     const int64_t valid = t.first_token + r % t.tile_rows + 1;
-    t.inverse_sums[r] = 1.0f / exponentials<Out>(t.scores + r * t.stride, valid, t.keys, t.scale);
+    const float scale = t.soft_cap > 0 ? 1.0f : t.scale;
+    if (t.soft_cap > 0) cap_scores(scores, valid, t.scale, t.soft_cap);
+    const bool cut = t.window > 0 && valid > t.window;
+    const float sum = cut ? window_row<Out>(t, scores, valid - t.window, valid, scale)
+                          : exponentials<Out>(scores, valid, t.keys, scale, reinterpret_cast<Out*>(scores));
+    t.inverse_sums[r] = 1.0f / sum;
   }
 }
 

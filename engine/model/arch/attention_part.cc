@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "engine/model/rope_frequencies.h"
 #include "engine/ops/attention.h"
 #include "engine/ops/rope.h"
 
@@ -15,27 +16,59 @@ using tensor::Matrix;
 struct AttentionScratch : public BlockPart::Scratch {
   AttentionScratch(const AttentionSpec& spec, ops::Compute compute, int64_t max_tokens, ScratchFloats& floats)
       : Scratch(floats),
-        table(spec.rope_theta, spec.head_dim, max_tokens),
         q(compute, max_tokens * spec.heads, spec.head_dim),
         k(compute, max_tokens * spec.kv_heads, spec.head_dim),
-        v(compute, max_tokens * spec.kv_heads, spec.head_dim) {}
+        v(compute, max_tokens * spec.kv_heads, spec.head_dim),
+        max_tokens_(max_tokens),
+        tables_(spec.ropes.size()) {}
 
-  ops::RopeTable table;
+  // The table of the model's rotary embedding `which` for a sequence of `tokens` tokens; kept until another length
+  // needs other frequencies.
+  const ops::RopeTable& table(const AttentionSpec& spec, int64_t tokens) {
+    const RopeConfig& rope = spec.ropes[spec.rope];
+    Table& kept = tables_[spec.rope];
+    const int64_t regime = rope_regime(rope, tokens);
+    if (kept.regime != regime) {
+      const std::vector<float> frequencies = rope_frequencies(rope, spec.head_dim, tokens);
+      kept = {regime, ops::RopeTable(frequencies, max_tokens_, static_cast<float>(rope.magnitude))};
+    }
+    return kept.table;
+  }
+
   ops::OperandBuffer q, k, v;
   ops::AttentionScratch attention;
+
+ private:
+  struct Table {
+    int64_t regime = -1;
+    ops::RopeTable table;
+  };
+  int64_t max_tokens_;
+  std::vector<Table> tables_;  // one for each of the model's rotary embeddings
 };
 
 class AttentionPart : public BlockPart {
  public:
   AttentionPart(const AttentionSpec& spec, ops::Compute compute) : BlockPart(compute, spec.norm), spec_(spec) {
     const std::string prefix = spec.prefix + "self_attn.";
+    const int64_t q_width = spec.heads * spec.head_dim;
+    const int64_t kv_width = spec.kv_heads * spec.head_dim;
     norm_ = add_norm(spec.prefix + "input_layernorm.weight", spec.hidden_size);
     add_site(kAttentionInput, spec.hidden_size);
-    q_ = add_linear(prefix + "q_proj", spec.heads * spec.head_dim, spec.hidden_size, spec.qkv_bias);
-    k_ = add_linear(prefix + "k_proj", spec.kv_heads * spec.head_dim, spec.hidden_size, spec.qkv_bias);
-    v_ = add_linear(prefix + "v_proj", spec.kv_heads * spec.head_dim, spec.hidden_size, spec.qkv_bias);
-    add_site(kAttentionOutput, spec.heads * spec.head_dim);
-    o_ = add_linear(prefix + "o_proj", spec.hidden_size, spec.heads * spec.head_dim, spec.output_bias);
+    if (spec.fused_qkv) {
+      q_ = add_linear(prefix + "qkv_proj", q_width + 2 * kv_width, spec.hidden_size, spec.qkv_bias);
+    } else {
+      q_ = add_linear(prefix + "q_proj", q_width, spec.hidden_size, spec.qkv_bias);
+      k_ = add_linear(prefix + "k_proj", kv_width, spec.hidden_size, spec.qkv_bias);
+      v_ = add_linear(prefix + "v_proj", kv_width, spec.hidden_size, spec.qkv_bias);
+    }
+    add_site(kAttentionOutput, q_width);
+    o_ = add_linear(prefix + "o_proj", spec.hidden_size, q_width, spec.output_bias);
+    if (spec.qk_norms) {
+      q_norm_ = add_norm(prefix + "q_norm.weight", spec.head_dim);
+      k_norm_ = add_norm(prefix + "k_norm.weight", spec.head_dim);
+    }
+    if (spec.norm_after) norm_after_ = add_norm(spec.prefix + "post_attention_layernorm.weight", spec.hidden_size);
   }
 
   std::unique_ptr<Scratch> make_scratch(int64_t max_tokens, ScratchFloats& floats) const override {
@@ -46,31 +79,64 @@ class AttentionPart : public BlockPart {
 
   Status advance(int site, const SequenceView& s, const Operand& x, const Operand& next_x,
                  Scratch& scratch) const override {
-    if (site == 0) return attend(x, next_x, static_cast<AttentionScratch&>(scratch));
+    auto& own = static_cast<AttentionScratch&>(scratch);
+    if (site == 0) return attend(x, next_x, own);
+    if (spec_.norm_after) return add_normed_product(o_, norm_after_, x, s.hidden, own.floats);
     return add_product(o_, x, s.hidden);
   }
 
  private:
+  // q, k and v of a sequence, as attention reads them.
+  using Heads = ops::AttentionInput;
+
   Status attend(const Operand& x, const Operand& out, AttentionScratch& scratch) const {
-    const int64_t dim = spec_.head_dim;
-    const int64_t group = spec_.heads / spec_.kv_heads;
-    const auto project = [&](size_t which, int64_t heads, const ops::RopeTable* table, Operand to) {
-      const Matrix<float> y = scratch.floats.matrix(x.rows, heads * dim);
-      GQ_RETURN_IF_ERROR(linear(which, x, y));
-      return ops::rope(y, {dim, which == q_ ? group : 1}, table, to);
-    };
-    const Operand q = scratch.q.view().row_range(0, x.rows * spec_.heads);
-    const Operand k = scratch.k.view().row_range(0, x.rows * spec_.kv_heads);
-    const Operand v = scratch.v.view().row_range(0, x.rows * spec_.kv_heads);
-    GQ_RETURN_IF_ERROR(project(q_, spec_.heads, &scratch.table, q));
-    GQ_RETURN_IF_ERROR(project(k_, spec_.kv_heads, &scratch.table, k));
-    GQ_RETURN_IF_ERROR(project(v_, spec_.kv_heads, nullptr, v));
-    const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
-    return ops::attention({spec_.heads, spec_.kv_heads, dim, scale}, {q, k, v}, out, scratch.attention);
+    const Heads heads = {scratch.q.view().row_range(0, x.rows * spec_.heads),
+                         scratch.k.view().row_range(0, x.rows * spec_.kv_heads),
+                         scratch.v.view().row_range(0, x.rows * spec_.kv_heads)};
+    const ops::RopeTable& table = scratch.table(spec_, x.rows);
+    GQ_RETURN_IF_ERROR(spec_.fused_qkv ? project_fused(x, table, scratch.floats, heads)
+                                       : project(x, table, scratch.floats, heads));
+    const ops::AttentionShape shape{spec_.heads, spec_.kv_heads, spec_.head_dim,
+                                    spec_.scale, spec_.window,   spec_.soft_cap};
+    return ops::attention(shape, heads, out, scratch.attention);
   }
 
+  Status project(const Operand& x, const ops::RopeTable& table, ScratchFloats& floats, const Heads& heads) const {
+    const auto one = [&](size_t which, size_t norm_of, int64_t count) -> StatusOr<Matrix<float>> {
+      const Matrix<float> y = floats.matrix(x.rows, count * spec_.head_dim);
+      GQ_RETURN_IF_ERROR(linear(which, x, y));
+      if (!spec_.qk_norms || which == v_) return y;
+      const Matrix<float> by_head{y.data, x.rows * count, spec_.head_dim, spec_.head_dim};
+      GQ_RETURN_IF_ERROR(norm(norm_of, by_head, as_operand(by_head)));
+      return y;
+    };
+    GQ_ASSIGN_OR_RETURN(const Matrix<float> q, one(q_, q_norm_, spec_.heads));
+    GQ_RETURN_IF_ERROR(ops::rope(q, query_shape(), &table, heads.q));
+    GQ_ASSIGN_OR_RETURN(const Matrix<float> k, one(k_, k_norm_, spec_.kv_heads));
+    GQ_RETURN_IF_ERROR(ops::rope(k, key_shape(), &table, heads.k));
+    GQ_ASSIGN_OR_RETURN(const Matrix<float> v, one(v_, 0, spec_.kv_heads));
+    return ops::rope(v, key_shape(), nullptr, heads.v);
+  }
+
+  Status project_fused(const Operand& x, const ops::RopeTable& table, ScratchFloats& floats, const Heads& heads) const {
+    const int64_t q_width = spec_.heads * spec_.head_dim;
+    const int64_t kv_width = spec_.kv_heads * spec_.head_dim;
+    const Matrix<float> all = floats.matrix(x.rows, q_width + 2 * kv_width);
+    GQ_RETURN_IF_ERROR(linear(q_, x, all));
+    const auto columns = [&](int64_t begin, int64_t count) {
+      return Matrix<const float>{all.data + begin, all.rows, count, all.stride};
+    };
+    GQ_RETURN_IF_ERROR(ops::rope(columns(0, q_width), query_shape(), &table, heads.q));
+    GQ_RETURN_IF_ERROR(ops::rope(columns(q_width, kv_width), key_shape(), &table, heads.k));
+    return ops::rope(columns(q_width + kv_width, kv_width), key_shape(), nullptr, heads.v);
+  }
+
+  ops::HeadShape query_shape() const { return {spec_.head_dim, spec_.heads / spec_.kv_heads}; }
+  ops::HeadShape key_shape() const { return {spec_.head_dim, 1}; }
+
   AttentionSpec spec_;
-  size_t norm_, q_, k_, v_, o_;
+  size_t norm_ = 0, q_norm_ = 0, k_norm_ = 0, norm_after_ = 0;
+  size_t q_ = 0, k_ = 0, v_ = 0, o_ = 0;  // q_ is qkv_proj where the three are one
 };
 
 }  // namespace
@@ -82,8 +148,13 @@ AttentionSpec attention_spec(const ModelConfig& config, int64_t b) {
   spec.heads = config.head_count;
   spec.kv_heads = config.kv_head_count;
   spec.head_dim = config.head_dim;
-  spec.rope_theta = config.rope_theta;
-  spec.norm.eps = config.rms_norm_eps;
+  spec.scale = config.query_scale > 0 ? static_cast<float>(config.query_scale)
+                                      : 1.0f / std::sqrt(static_cast<float>(config.head_dim));
+  spec.window = config.window(b);
+  spec.soft_cap = config.attention_soft_cap;
+  spec.ropes = config.ropes;
+  spec.rope = config.rope_of(b);
+  spec.norm = norm_style(config);
   return spec;
 }
 

@@ -1,6 +1,7 @@
 // Tables and weights of a part of a block. Not here: what a part computes.
 #include "engine/model/arch/block_part.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,21 @@ namespace gridquant::model {
 
 std::string block_prefix(const ModelConfig&, int64_t b) {
   return absl::StrCat("model.layers.", b, ".");
+}
+
+ops::Operand as_operand(tensor::Matrix<float> m) {
+  return {ops::Compute::kF32, reinterpret_cast<std::byte*>(m.data), m.rows, m.cols, m.stride};
+}
+
+NormStyle norm_style(const ModelConfig& config) {
+  return {config.rms_norm_eps, config.norm_plus_one};
+}
+
+BlockParts two_parts(std::unique_ptr<BlockPart> first, std::unique_ptr<BlockPart> second) {
+  BlockParts parts;
+  parts.push_back(std::move(first));
+  parts.push_back(std::move(second));
+  return parts;
 }
 
 tensor::Matrix<float> ScratchFloats::matrix(int64_t rows, int64_t cols) {
@@ -122,6 +138,18 @@ Status BlockPart::add_product(size_t which, const ops::Operand& x, tensor::Matri
 
 Status BlockPart::router(const ops::Operand& x, tensor::Matrix<float> logits) const {
   return router_.multiply(x, logits);
+}
+
+Status BlockPart::add_normed_product(size_t which, size_t norm_after, const ops::Operand& x, tensor::Matrix<float> y,
+                                     ScratchFloats& floats) const {
+  for (int64_t begin = 0; begin < x.rows; begin += kTokensAtOnce) {
+    const int64_t rows = std::min(kTokensAtOnce, x.rows - begin);
+    const tensor::Matrix<float> product = floats.matrix(rows, y.cols);
+    GQ_RETURN_IF_ERROR(linear(which, x.row_range(begin, rows), product));
+    GQ_RETURN_IF_ERROR(norm(norm_after, product, as_operand(product)));
+    GQ_RETURN_IF_ERROR(ops::add(product, y.row_range(begin, rows)));
+  }
+  return absl::OkStatus();
 }
 
 Status BlockPart::add_bias(const Linear& linear, tensor::Matrix<float> y) const {

@@ -34,11 +34,20 @@ class ScratchFloats {
   tensor::Buffer buffer_;
 };
 
-// How an architecture normalizes.
+// A fp32 matrix as an operand of fp32 products, for ops that write either type.
+ops::Operand as_operand(tensor::Matrix<float> m);
+
+// How a model normalizes.
 struct NormStyle {
   float eps = 1e-6f;
-  bool plus_one = false;  // Gemma: the stored weight is the distance from 1
+  bool plus_one = false;  // the stored weight is the distance from 1
 };
+NormStyle norm_style(const ModelConfig& config);
+
+class BlockPart;
+// In execution order, which is also the order of their tensors in the table.
+using BlockParts = std::vector<std::unique_ptr<BlockPart>>;
+BlockParts two_parts(std::unique_ptr<BlockPart> first, std::unique_ptr<BlockPart> second);
 
 // Thread-safety: as model::Block.
 class BlockPart {
@@ -73,6 +82,9 @@ class BlockPart {
                          Scratch& scratch) const = 0;
 
  protected:
+  // Tokens whose fp32 products are made at a time where nobody needs all of them: they stay in the cache.
+  static constexpr int64_t kTokensAtOnce = 128;
+
   // Rows of the tables, added by the constructor of the part. A linear weight belongs to the site added last. The
   // result names the norm or weight in the calls below.
   void add_site(SiteSpec site);
@@ -82,11 +94,15 @@ class BlockPart {
   void add_router(const std::string& name, int64_t experts, int64_t in);  // at most one
 
   ops::Compute compute() const { return compute_; }
+  // `out` may be x itself (fp32).
   Status norm(size_t which, tensor::Matrix<const float> x, const ops::Operand& out) const;
   // y = x W^T + bias.
   Status linear(size_t which, const ops::Operand& x, tensor::Matrix<float> y) const;
   // y += x W^T + bias.
   Status add_product(size_t which, const ops::Operand& x, tensor::Matrix<float> y) const;
+  // y += norm(x W^T + bias), some tokens at a time.
+  Status add_normed_product(size_t which, size_t norm_after, const ops::Operand& x, tensor::Matrix<float> y,
+                            ScratchFloats& floats) const;
   // logits = x W^T, W the router.
   Status router(const ops::Operand& x, tensor::Matrix<float> logits) const;
 

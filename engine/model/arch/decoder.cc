@@ -2,11 +2,13 @@
 #include "engine/model/arch/decoder.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/ops/rms_norm.h"
+#include "engine/ops/soft_cap.h"
 
 namespace gridquant::model {
 namespace {
@@ -111,6 +113,11 @@ void copy_row(const tensor::Tensor& embedding, int64_t row, std::span<float> to)
   }
 }
 
+float rounded_as(DType dtype, float value) {
+  if (dtype == DType::kF16) return tensor::to_float(tensor::to_f16(value));
+  return dtype == DType::kBF16 ? tensor::to_float(tensor::to_bf16(value)) : value;
+}
+
 }  // namespace
 
 std::vector<TensorSpec> DecoderArchitecture::outer_tensors(const ModelConfig& c) const {
@@ -156,21 +163,32 @@ Status DecoderArchitecture::embed(const ModelConfig& config, const tensor::Tenso
                                                    tensor::to_string(embedding.shape()), ", hidden states ",
                                                    hidden.rows, " x ", hidden.cols));
   }
+  const float scale = rounded_as(embedding.dtype(), std::sqrt(static_cast<float>(width)));
   for (int64_t t = 0; t < hidden.rows; ++t) {
     const int64_t id = ids[static_cast<size_t>(t)];
     if (id < 0 || id >= embedding.rows()) {
       return absl::InvalidArgumentError(
           absl::StrCat("token id ", id, " is outside of the model's vocabulary of ", embedding.rows()));
     }
-    copy_row(embedding, id, {hidden.row(t), static_cast<size_t>(width)});
+    const std::span<float> row(hidden.row(t), static_cast<size_t>(width));
+    copy_row(embedding, id, row);
+    if (!config.scaled_embeddings) continue;
+    for (float& v : row) v *= scale;
   }
   return absl::OkStatus();
 }
 
 Status DecoderArchitecture::final_norm(const ModelConfig& config, const tensor::Tensor& norm,
                                        tensor::Matrix<const float> hidden, const ops::Operand& out) const {
-  const tensor::Tensor weight = tensor::to_f32(norm);
+  tensor::Tensor weight = tensor::to_f32(norm);
+  if (config.norm_plus_one) {
+    for (float& w : weight.as<float>()) w += 1.0f;
+  }
   return ops::rms_norm(hidden, weight.as<float>(), config.rms_norm_eps, out);
+}
+
+Status DecoderArchitecture::finish_logits(const ModelConfig& config, tensor::Matrix<float> logits) const {
+  return config.logit_soft_cap > 0 ? ops::soft_cap(config.logit_soft_cap, logits) : absl::OkStatus();
 }
 
 }  // namespace gridquant::model

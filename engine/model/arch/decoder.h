@@ -10,9 +10,6 @@
 
 namespace gridquant::model {
 
-// In execution order, which is also the order of their tensors in the table.
-using BlockParts = std::vector<std::unique_ptr<BlockPart>>;
-
 class DecoderArchitecture : public Architecture {
  public:
   std::vector<TensorSpec> outer_tensors(const ModelConfig& config) const override;
@@ -24,6 +21,7 @@ class DecoderArchitecture : public Architecture {
                tensor::Matrix<float> hidden) const override;
   Status final_norm(const ModelConfig& config, const tensor::Tensor& norm, tensor::Matrix<const float> hidden,
                     const ops::Operand& out) const override;
+  Status finish_logits(const ModelConfig& config, tensor::Matrix<float> logits) const override;
 
  protected:
   // The parts of block `b`, without weights.

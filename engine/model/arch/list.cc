@@ -7,10 +7,10 @@
 namespace gridquant::model {
 namespace {
 
-std::array<const Architecture*, 2> all() {
+std::array<const Architecture*, 8> all() {
   return {
-      &llama_architecture(),
-      &mixtral_architecture(),
+      &llama_architecture(), &mistral_architecture(), &mixtral_architecture(), &qwen2_architecture(),
+      &qwen3_architecture(), &gemma2_architecture(),  &gemma3_architecture(),  &phi3_architecture(),
   };
 }
 

@@ -7,5 +7,11 @@ namespace gridquant::model {
 
 const Architecture& llama_architecture();
 const Architecture& mixtral_architecture();
+const Architecture& mistral_architecture();
+const Architecture& qwen2_architecture();
+const Architecture& qwen3_architecture();
+const Architecture& gemma2_architecture();
+const Architecture& gemma3_architecture();
+const Architecture& phi3_architecture();
 
 }  // namespace gridquant::model

@@ -3,7 +3,7 @@
 #include "engine/model/arch/decoder.h"
 #include "engine/model/arch/gated_mlp_part.h"
 #include "engine/model/arch/list.h"
-#include "engine/model/config_fields.h"
+#include "engine/model/rope_fields.h"
 
 namespace gridquant::model {
 namespace {
@@ -28,10 +28,7 @@ class LlamaArchitecture : public DecoderArchitecture {
     attention.qkv_bias = attention.output_bias = config.attention_bias;
     GatedMlpSpec mlp = gated_mlp_spec(config, b);
     mlp.bias = config.mlp_bias;
-    BlockParts parts;
-    parts.push_back(make_attention_part(attention, compute));
-    parts.push_back(make_gated_mlp_part(mlp, compute));
-    return parts;
+    return two_parts(make_attention_part(attention, compute), make_gated_mlp_part(mlp, compute));
   }
 };
 

@@ -4,7 +4,7 @@
 #include "engine/model/arch/decoder.h"
 #include "engine/model/arch/experts_part.h"
 #include "engine/model/arch/list.h"
-#include "engine/model/config_fields.h"
+#include "engine/model/rope_fields.h"
 
 namespace gridquant::model {
 namespace {
@@ -19,12 +19,13 @@ class MixtralArchitecture : public DecoderArchitecture {
     defaults.max_positions = 4096 * 32;
     defaults.rms_norm_eps = 1e-5;
     read_decoder_fields(fields, defaults, config);
-    config.rope_theta = 1e6;
-    read_rope(fields, config);
+    read_rope(fields, config, 1e6);
     require_activation(fields, "hidden_act", "silu");
     read_experts(fields, {.experts = 8, .per_token = 2}, config);
     config.expert_intermediate_size = config.intermediate_size;
     config.normalized_routing = true;
+    const int64_t window = fields.positive_or_none("sliding_window", 0);
+    if (window > 0) config.windows.assign(static_cast<size_t>(config.block_count), window);
   }
 
  protected:
@@ -34,10 +35,7 @@ class MixtralArchitecture : public DecoderArchitecture {
     experts.gate = "w1";
     experts.up = "w3";
     experts.down = "w2";
-    BlockParts parts;
-    parts.push_back(make_attention_part(attention_spec(config, b), compute));
-    parts.push_back(make_experts_part(experts, compute));
-    return parts;
+    return two_parts(make_attention_part(attention_spec(config, b), compute), make_experts_part(experts, compute));
   }
 };
 

@@ -4,10 +4,12 @@
 #include <limits>
 
 #include "engine/ops/add.h"
+#include "engine/ops/gelu_mul.h"
 #include "engine/ops/head_tiles.h"
 #include "engine/ops/rms_norm.h"
 #include "engine/ops/rope.h"
 #include "engine/ops/silu_mul.h"
+#include "engine/ops/soft_cap.h"
 #include "tests/conformance/ops/table.h"
 
 namespace gridquant::ops {
@@ -54,6 +56,42 @@ void check_silu_mul(Compute compute, const std::vector<int64_t>& d) {
   }
 }
 
+// dims: rows, cols
+void check_gelu_mul(Compute compute, const std::vector<int64_t>& d) {
+  const int64_t rows = d[0], cols = d[1];
+  std::vector<float> gate = random_floats(rows * cols, 3, 4.0f);
+  std::vector<float> up = random_floats(rows * cols, 4);
+  if (gate.size() > 4) gate[0] = 1e13f, gate[1] = -1e13f, gate[2] = 0.0f, gate[3] = 1e-20f, gate[4] = -30.0f;
+  const OperandBuffer out(compute, rows, cols);
+  ASSERT_TRUE(gelu_mul(matrix_of(gate, rows, cols), matrix_of(up, rows, cols), out.view()).ok());
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) {
+      const double g = gate[static_cast<size_t>(r * cols + c)], u = up[static_cast<size_t>(r * cols + c)];
+      const double argument = std::sqrt(2 / M_PI) * (g + 0.044715 * g * g * g);
+      const double want = g / (1 + std::exp(-2 * argument)) * u;
+      const double relative = compute == Compute::kBF16 ? kBf16HalfStep * 1.001 : 2e-6;
+      const double absolute = argument > -10 ? 1e-35 : 1e-12;
+      // The argument is rounded to fp32: where it is large and negative that shows in the exponential.
+      ASSERT_NEAR(value_at(out.view(), r, c), want, relative * std::fabs(want) + absolute * std::fabs(u)) << g;
+    }
+  }
+}
+
+// dims: rows, cols
+void check_soft_cap(Compute, const std::vector<int64_t>& d) {
+  const int64_t rows = d[0], cols = d[1];
+  for (const float cap : {0.5f, 30.0f}) {
+    std::vector<float> x = random_floats(rows * cols, 9, 20.0f);
+    if (x.size() > 5) x[0] = 0.0f, x[1] = 1e-20f, x[2] = 1e30f, x[3] = -1e30f, x[4] = cap * 0.2499f, x[5] = cap * 0.25f;
+    const std::vector<float> before = x;
+    ASSERT_TRUE(soft_cap(cap, matrix_of(x, rows, cols)).ok());
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double want = cap * std::tanh(static_cast<double>(before[i]) / static_cast<double>(cap));
+      ASSERT_NEAR(x[i], want, 2e-6 * std::fabs(want)) << before[i];
+    }
+  }
+}
+
 // dims: rows of y, cols, rows of x. Exact.
 void check_add(Compute, const std::vector<int64_t>& d) {
   const int64_t rows = d[0], cols = d[1], x_rows = d[2];
@@ -69,27 +107,36 @@ void check_add(Compute, const std::vector<int64_t>& d) {
   }
 }
 
-// dims: tokens, heads, heads per key/value head, head dim, 1 to rotate
+// dims: tokens, heads, heads per key/value head, head dim, rotated elements of a head
 void check_rope(Compute compute, const std::vector<int64_t>& d) {
   const int64_t tokens = d[0], heads = d[1], group = d[2], dim = d[3];
-  const bool rotated = d[4] == 1;
+  const int64_t rotated = d[4];
+  const double magnitude = 1.25;
   std::vector<float> x = random_floats(tokens * heads * dim, 8);
-  const RopeTable table(10000.0, dim, tokens);
+  std::vector<float> frequencies;
+  for (int64_t i = 0; i < rotated / 2; ++i) {
+    frequencies.push_back(
+        static_cast<float>(std::pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(rotated))));
+  }
+  const RopeTable table(frequencies, tokens, static_cast<float>(magnitude));
   const OperandBuffer out(compute, heads * tokens, dim);
-  ASSERT_TRUE(rope(matrix_of(x, tokens, heads * dim), {dim, group}, rotated ? &table : nullptr, out.view()).ok());
+  ASSERT_TRUE(rope(matrix_of(x, tokens, heads * dim), {dim, group}, rotated > 0 ? &table : nullptr, out.view()).ok());
   for (int64_t token = 0; token < tokens; ++token) {
     for (int64_t head = 0; head < heads; ++head) {
       const float* from = x.data() + (token * heads + head) * dim;
       for (int64_t c = 0; c < dim; ++c) {
-        const int64_t pair = c % (dim / 2);
-        const double low = from[pair], high = from[pair + dim / 2];
-        const double angle = static_cast<double>(token) * std::pow(10000.0, -2.0 * static_cast<double>(pair) / dim);
-        const double turned = c < dim / 2 ? low * std::cos(angle) - high * std::sin(angle)
-                                          : high * std::cos(angle) + low * std::sin(angle);
-        const double want = rotated ? turned : from[c];
+        const int64_t half = rotated / 2;
+        double want = from[c], length = 0;
+        if (c < rotated) {
+          const int64_t pair = c % half;
+          const double low = from[pair], high = from[pair + half];
+          const double angle = static_cast<double>(token) * static_cast<double>(frequencies[static_cast<size_t>(pair)]);
+          want = magnitude * (c < half ? low * std::cos(angle) - high * std::sin(angle)
+                                       : high * std::cos(angle) + low * std::sin(angle));
+          length = magnitude * std::hypot(low, high);
+        }
         // The table's angles are rounded to fp32, which at position p is worth p * 2^-24 or so.
-        const double angle_error = rotated ? 2e-7 * static_cast<double>(token + 1) : 0;
-        const double limit = std::hypot(low, high) * (1e-6 + angle_error) +
+        const double limit = length * (1e-6 + 1e-7 * static_cast<double>(token + 1)) +
                              (compute == Compute::kBF16 ? std::fabs(want) * kBf16HalfStep : 0);
         ASSERT_NEAR(value_at(out.view(), head_row(group, tokens, head, token), c), want, limit)
             << "token " << token << " head " << head << " element " << c;
@@ -115,12 +162,20 @@ std::vector<Row> elementwise_rows() {
       {"add", "one", check_add, {1, 1, 1}},
       {"add", "bias", check_add, {5, 33, 1}},
       {"add", "matrix", check_add, {5, 47, 5}},
-      {"rope", "no_tokens", check_rope, {0, 2, 1, 8, 1}},
-      {"rope", "one", check_rope, {1, 1, 1, 2, 1}},
-      {"rope", "odd_half", check_rope, {5, 3, 3, 10, 1}},
-      {"rope", "grouped", check_rope, {130, 6, 2, 64, 1}},
+      {"rope", "no_tokens", check_rope, {0, 2, 1, 8, 8}},
+      {"rope", "one", check_rope, {1, 1, 1, 2, 2}},
+      {"rope", "odd_half", check_rope, {5, 3, 3, 10, 10}},
+      {"rope", "grouped", check_rope, {130, 6, 2, 64, 64}},
       {"rope", "values", check_rope, {67, 2, 1, 48, 0}},
-      {"rope", "wide_head", check_rope, {9, 2, 2, 160, 1}},
+      {"rope", "wide_head", check_rope, {9, 2, 2, 160, 160}},
+      {"rope", "part_of_head", check_rope, {37, 4, 2, 96, 72}},
+      {"gelu_mul", "no_rows", check_gelu_mul, {0, 8}},
+      {"gelu_mul", "one", check_gelu_mul, {1, 1}},
+      {"gelu_mul", "odd", check_gelu_mul, {7, 29}},
+      {"gelu_mul", "many", check_gelu_mul, {50, 1000}},
+      {"soft_cap", "no_rows", check_soft_cap, {0, 8}},
+      {"soft_cap", "one", check_soft_cap, {1, 1}},
+      {"soft_cap", "odd", check_soft_cap, {7, 1001}},
   };
 }
 

@@ -68,30 +68,33 @@ void check_gram(Compute compute, const std::vector<int64_t>& d) {
   }
 }
 
-// The attention of one head and token in fp64.
-std::vector<double> attend(const Input& q, const Input& k, const Input& v, const std::vector<int64_t>& at) {
+// The attention of one head and token in fp64. `shape` says window and soft cap.
+std::vector<double> attend(const AttentionShape& shape, const Input& q, const Input& k, const Input& v,
+                           const std::vector<int64_t>& at) {
   const int64_t q_row = at[0], kv_row = at[1], token = at[2];
   const int64_t dim = q.operand.view().cols;
   const double scale = 1.0 / std::sqrt(static_cast<double>(dim));
+  const double cap = shape.soft_cap;
+  const int64_t first = shape.window > 0 ? std::max<int64_t>(0, token - shape.window + 1) : 0;
   std::vector<double> weights;
-  for (int64_t t = 0; t <= token; ++t) {
+  for (int64_t t = first; t <= token; ++t) {
     double score = 0;
     for (int64_t c = 0; c < dim; ++c) score += q.at(q_row, c) * k.at(kv_row + t, c);
-    weights.push_back(score * scale);
+    weights.push_back(cap > 0 ? cap * std::tanh(score * scale / cap) : score * scale);
   }
   const double max = *std::ranges::max_element(weights);
   double total = 0;
   for (double& w : weights) total += w = std::exp(w - max);
   std::vector<double> out(static_cast<size_t>(dim));
-  for (int64_t t = 0; t <= token; ++t) {
+  for (int64_t t = first; t <= token; ++t) {
     for (int64_t c = 0; c < dim; ++c) {
-      out[static_cast<size_t>(c)] += weights[static_cast<size_t>(t)] / total * v.at(kv_row + t, c);
+      out[static_cast<size_t>(c)] += weights[static_cast<size_t>(t - first)] / total * v.at(kv_row + t, c);
     }
   }
   return out;
 }
 
-// dims: tokens, heads, kv heads, head dim
+// dims: tokens, heads, kv heads, head dim, window, soft cap in tenths
 void check_attention(Compute compute, const std::vector<int64_t>& d) {
   const int64_t tokens = d[0], heads = d[1], kv_heads = d[2], dim = d[3];
   const Input q = make_input(compute, heads * tokens, dim, 5);
@@ -99,14 +102,15 @@ void check_attention(Compute compute, const std::vector<int64_t>& d) {
   const Input v = make_input(compute, kv_heads * tokens, dim, 7);
   const OperandBuffer out(compute, tokens, heads * dim);
   AttentionScratch scratch;
-  const AttentionShape shape{heads, kv_heads, dim, 1.0f / std::sqrt(static_cast<float>(dim))};
+  AttentionShape shape{heads, kv_heads, dim, 1.0f / std::sqrt(static_cast<float>(dim))};
+  if (d.size() > 4) shape.window = d[4], shape.soft_cap = static_cast<float>(d[5]) / 10.0f;
   const AttentionInput input{q.operand.view(), k.operand.view(), v.operand.view()};
   ASSERT_TRUE(attention(shape, input, out.view(), scratch).ok());
   const int64_t group = heads / kv_heads;
   const double limit = compute == Compute::kBF16 ? 1e-2 : 2e-5;
   for (int64_t head = 0; head < heads; ++head) {
     for (int64_t token = 0; token < tokens; ++token) {
-      const auto want = attend(q, k, v, {head_row(group, tokens, head, token), (head / group) * tokens, token});
+      const auto want = attend(shape, q, k, v, {head_row(group, tokens, head, token), (head / group) * tokens, token});
       double largest = 0;
       for (const double w : want) largest = std::max(largest, std::fabs(w));
       for (int64_t c = 0; c < dim; ++c) {
@@ -140,6 +144,13 @@ std::vector<Row> product_rows() {
       {"attention", "tile_and_one", check_attention, {65, 4, 2, 32}},
       {"attention", "grouped", check_attention, {150, 9, 3, 64}},
       {"attention", "split_group", check_attention, {700, 4, 1, 16}},
+      {"attention", "window_of_one", check_attention, {80, 2, 1, 16, 1, 0}},
+      {"attention", "window_in_tile", check_attention, {200, 4, 2, 16, 13, 0}},
+      {"attention", "window_of_tile", check_attention, {300, 2, 2, 8, 64, 0}},
+      {"attention", "window_of_tiles", check_attention, {500, 3, 1, 10, 130, 0}},
+      {"attention", "window_not_reached", check_attention, {90, 2, 1, 16, 90, 0}},
+      {"attention", "soft_cap", check_attention, {150, 4, 2, 32, 0, 10}},
+      {"attention", "soft_cap_and_window", check_attention, {230, 4, 2, 32, 37, 500}},
   };
 }
 

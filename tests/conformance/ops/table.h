@@ -20,7 +20,7 @@ struct Row {
 };
 
 std::vector<Row> product_rows();      // linear, gram, attention
-std::vector<Row> elementwise_rows();  // rms_norm, rope, silu_mul, add
+std::vector<Row> elementwise_rows();  // rms_norm, rope, silu_mul, gelu_mul, soft_cap, add
 
 // Half a step of bf16, relative.
 constexpr double kBf16HalfStep = 1.0 / 256;

@@ -95,6 +95,7 @@ StatusOr<Tensor> compute_logits(const Arguments& arguments, const std::vector<in
   GQ_ASSIGN_OR_RETURN(const ops::LinearWeight packed, ops::LinearWeight::pack(compute, weight));
   Tensor logits(tensor::DType::kF32, {tokens, config.vocab_size});
   GQ_RETURN_IF_ERROR(packed.multiply(last.view(), logits.matrix<float>()));
+  GQ_RETURN_IF_ERROR(architecture.finish_logits(config, logits.matrix<float>()));
   return logits;
 }
 

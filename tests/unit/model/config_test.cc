@@ -42,7 +42,7 @@ TEST(ModelConfig, ReadsEveryField) {
   EXPECT_EQ(c.vocab_size, 49152);
   EXPECT_EQ(c.max_positions, 8192);
   EXPECT_FLOAT_EQ(c.rms_norm_eps, 1e-5f);
-  EXPECT_EQ(c.rope_theta, 100000.0);
+  EXPECT_EQ(c.ropes[0].theta, 100000.0);
   EXPECT_TRUE(c.tied_embeddings);
   EXPECT_TRUE(c.attention_bias);
   EXPECT_TRUE(c.mlp_bias);
@@ -59,7 +59,7 @@ TEST(ModelConfig, Defaults) {
   const ModelConfig c = parse(config);
   EXPECT_EQ(c.kv_head_count, 9);
   EXPECT_EQ(c.head_dim, 64);
-  EXPECT_EQ(c.rope_theta, 10000.0);
+  EXPECT_EQ(c.ropes[0].theta, 10000.0);
   EXPECT_FLOAT_EQ(c.rms_norm_eps, 1e-6f);
   EXPECT_FALSE(c.tied_embeddings);
 }
@@ -68,9 +68,9 @@ TEST(ModelConfig, Transformers5RopeParameters) {
   json config = good();
   config.erase("rope_theta");
   config["rope_parameters"] = {{"rope_theta", 5e5}, {"rope_type", "default"}};
-  EXPECT_EQ(parse(config).rope_theta, 5e5);
+  EXPECT_EQ(parse(config).ropes[0].theta, 5e5);
   config["rope_theta"] = 1e4;  // both: the newer field wins
-  EXPECT_EQ(parse(config).rope_theta, 5e5);
+  EXPECT_EQ(parse(config).ropes[0].theta, 5e5);
 }
 
 TEST(ModelConfig, HeadDimNeedNotFollowFromTheWidth) {
@@ -103,9 +103,6 @@ std::vector<Refusal> refusals() {
       {"no_architecture", {{"architectures", nullptr}}, kInvalidArgument, {"\"architectures\"", "LlamaForCausalLM"}},
       {"other", {{"architectures", {"GPT2LMHeadModel"}}}, kUnimplemented, {"GPT2LMHeadModel", "LlamaForCausalLM"}},
       {"gelu", {{"hidden_act", "gelu"}}, kUnimplemented, {"\"hidden_act\"", "gelu", "silu"}},
-      {"scaled", {{"rope_scaling", {{"rope_type", "llama3"}}}}, kUnimplemented, {"rope_scaling.rope_type", "llama3"}},
-      {"old_scaled", {{"rope_scaling", {{"type", "linear"}}}}, kUnimplemented, {"rope_scaling.rope_type", "linear"}},
-      {"scaled_5", {{"rope_parameters", {{"rope_type", "yarn"}}}}, kUnimplemented, {"rope_parameters.", "yarn"}},
       {"list_scaled", {{"rope_scaling", {1, 2}}}, kInvalidArgument, {"\"rope_scaling\""}},
       {"partial", {{"partial_rotary_factor", 0.5}}, kUnimplemented, {"\"partial_rotary_factor\""}},
       {"quantized",

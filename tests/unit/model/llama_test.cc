@@ -86,7 +86,7 @@ struct Reference {
     for (size_t t = 0; t < x.size(); ++t) {
       for (size_t h = 0; h < x[t].size(); h += 2 * half) {
         for (size_t i = 0; i < half; ++i) {
-          const double angle = static_cast<double>(t) * std::pow(c.rope_theta, -static_cast<double>(i) / half);
+          const double angle = static_cast<double>(t) * std::pow(c.ropes[0].theta, -static_cast<double>(i) / half);
           const double a = x[t][h + i], b = x[t][h + half + i];
           x[t][h + i] = a * std::cos(angle) - b * std::sin(angle);
           x[t][h + half + i] = b * std::cos(angle) + a * std::sin(angle);

@@ -6,11 +6,13 @@
 
 #include "engine/ops/add.h"
 #include "engine/ops/attention.h"
+#include "engine/ops/gelu_mul.h"
 #include "engine/ops/gram.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/rms_norm.h"
 #include "engine/ops/rope.h"
 #include "engine/ops/silu_mul.h"
+#include "engine/ops/soft_cap.h"
 
 namespace gridquant::ops {
 namespace {
@@ -30,6 +32,9 @@ TEST(Refusals, Elementwise) {
   expect_refused(rms_norm(a, std::vector<float>(2), 1e-5f, out.view()), "rms_norm");
   expect_refused(silu_mul(a, c, out.view()), "silu_mul");
   expect_refused(silu_mul(b, b, out.view()), "silu_mul");
+  expect_refused(gelu_mul(a, c, out.view()), "gelu_mul");
+  expect_refused(gelu_mul(b, b, out.view()), "gelu_mul");
+  expect_refused(soft_cap(0.0f, a), "soft_cap");
   expect_refused(add(a, b), "add");
   expect_refused(add(a, c), "add");
 }
@@ -38,13 +43,17 @@ TEST(Refusals, RopeAndAttention) {
   std::vector<float> memory(200);
   const Matrix<float> x{memory.data(), 4, 8, 8};
   const OperandBuffer out(Compute::kF32, 8, 4), narrow(Compute::kF32, 4, 8);
-  const RopeTable table(1e4, 4, 3);
+  const std::vector<float> frequencies(2, 0.5f), many(3, 0.5f);
+  const RopeTable table(frequencies, 3), wide(many, 4);
   expect_refused(rope(x, {4, 1}, &table, out.view()), "rope");  // four tokens, three positions
+  expect_refused(rope(x, {4, 1}, &wide, out.view()), "rope");   // six elements of a head of four
   expect_refused(rope(x, {4, 3}, nullptr, out.view()), "rope");
   expect_refused(rope(x, {4, 1}, nullptr, narrow.view()), "rope");
   AttentionScratch scratch;
   const AttentionInput in{out.view(), out.view(), out.view()};
   expect_refused(attention({2, 1, 4, 1.0f}, in, narrow.view(), scratch), "attention");  // too many keys for one head
+  expect_refused(attention({2, 2, 4, 1.0f, -1}, {out.view(), out.view(), out.view()}, narrow.view(), scratch),
+                 "attention");
   expect_refused(attention({3, 2, 4, 1.0f}, in, narrow.view(), scratch), "attention");
 }
 
