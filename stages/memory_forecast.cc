@@ -16,7 +16,8 @@ constexpr uint64_t kFloat = 4;
 constexpr uint64_t kProcess = 44ull << 20;
 constexpr uint64_t kPerThread = 3ull << 20;      // work memory of the libraries
 constexpr uint64_t kTileRows = 96;               // of a solver's tile of rows: weights, errors, codes
-constexpr uint64_t kGramPartials = 64ull << 20;  // at most: sums of subtrees of the row groups
+constexpr uint64_t kGramPartials = 64ull << 20;  // of sums of subtrees of the row groups; at least one triangle
+constexpr uint64_t kMaxGroups = 8;
 constexpr uint64_t kFactorColumns = 128;         // beside the K x K array: diagonal blocks, and their transposes
 constexpr uint64_t kTokensOfMlp = 128;
 
@@ -69,6 +70,12 @@ uint64_t stored_bytes(const std::vector<SiteWeights>& sites, size_t from) {
   return bytes;
 }
 
+// Of ops::gram, beside its result: the upper triangle once for each subtree of the row groups.
+uint64_t gram_partials(uint64_t k) {
+  const uint64_t triangle = k * (k + 1) / 2 * kFloat;
+  return triangle * std::clamp<uint64_t>(kGramPartials / std::max<uint64_t>(1, triangle), 1, kMaxGroups);
+}
+
 // The most of a block's moments, without what all moments have.
 uint64_t block_peak(const std::vector<SiteWeights>& sites, const MemorySetting& setting) {
   const auto threads = static_cast<uint64_t>(setting.threads);
@@ -79,7 +86,7 @@ uint64_t block_peak(const std::vector<SiteWeights>& sites, const MemorySetting& 
     const uint64_t k = sites[s].width;
     const uint64_t hessian = k * k * kFloat;
     const uint64_t stored = stored_bytes(sites, s);
-    most = std::max(most, stored + codes + hessian + std::min(hessian, kGramPartials));
+    most = std::max(most, stored + codes + hessian + gram_partials(k));
     const uint64_t solver = 2 * k * kFactorColumns * kFloat + threads * k * kTileRows * (2 * kFloat + 1);
     uint64_t solved = 0;  // stored bytes of the site that are gone already
     for (const Weight& w : sites[s].weights) {
