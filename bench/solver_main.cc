@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <span>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "engine/device/thread_pool.h"
@@ -41,13 +43,14 @@ std::vector<float> noise(int64_t count, uint64_t state) {
 }
 
 // Uneven diagonal, a common direction, positive definite: enough like a Hessian for timing.
-std::vector<float> hessian(int64_t n) {
-  std::vector<float> h(static_cast<size_t>(n * n));
+gridquant::tensor::Tensor hessian(int64_t n) {
+  gridquant::tensor::Tensor tensor(gridquant::tensor::DType::kF32, {n, n});
+  const std::span<float> h = tensor.as<float>();
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = 0; j < n; ++j) h[i * n + j] = 0.3f + 0.2f * std::cos(0.01f * static_cast<float>(i - j));
     h[i * n + i] += 1.0f + static_cast<float>(i * 7 % 31);
   }
-  return h;
+  return tensor;
 }
 
 struct Times {
@@ -56,9 +59,9 @@ struct Times {
 
 bool run_site(const Site& site, ThreadPool& pool, Times& times) {
   const quant::SolverOptions options{.grid = {.bits = 4, .symmetric = true, .group_size = 64}};
-  std::vector<float> h = hessian(site.cols);
+  gridquant::tensor::Tensor h = hessian(site.cols);
   double start = seconds();
-  auto factor = quant::factor_site(Matrix<float>{h.data(), site.cols, site.cols, site.cols}, options, pool);
+  auto factor = quant::factor_site(std::move(h), options, pool);
   times.factor += seconds() - start;
   if (!factor.ok()) return false;
   for (const int64_t rows : site.rows) {

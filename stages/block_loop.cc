@@ -19,10 +19,11 @@ StatusOr<LoadedBlock> load_block(const ModelSource& source, int64_t b, const Loa
       }
       const bool linear = spec.role == model::TensorRole::kLinear;
       if (linear && filter.weight && !filter.weight(spec.name)) continue;
-      GQ_ASSIGN_OR_RETURN(tensor::Tensor values, source.tensors->read_f32(spec.name, spec.shape));
       if (linear) {
-        loaded.weights.emplace(spec.name, std::move(values));
+        GQ_ASSIGN_OR_RETURN(tensor::Tensor stored, source.tensors->read_weight(spec.name, spec.shape));
+        loaded.weights.emplace(spec.name, LoadedWeight(std::move(stored)));
       } else {
+        GQ_ASSIGN_OR_RETURN(tensor::Tensor values, source.tensors->read_f32(spec.name, spec.shape));
         loaded.norms_and_biases.push_back(std::move(values));
       }
     }
@@ -32,15 +33,10 @@ StatusOr<LoadedBlock> load_block(const ModelSource& source, int64_t b, const Loa
   return loaded;
 }
 
-HiddenStates::HiddenStates(int64_t count, int64_t length, int64_t hidden_size)
-    : count_(count), length_(length), tensor_(tensor::DType::kF32, {count * length, hidden_size}) {}
+namespace {
 
-Status embed_tokens(const ModelSource& source, const tensor::Tensor& embedding, const TokenSet& tokens,
-                    device::ThreadPool& pool, HiddenStates& hidden) {
-  return parallel(pool, tokens.count(), [&](int64_t i, int) {
-    return source.architecture->embed(source.config, embedding, tokens.sequence(i), hidden.sequence(i).hidden);
-  });
-}
+constexpr size_t kEmbeddingBytes = 64 << 20;  // of rows that are held at once
+constexpr int64_t kWidenPerTask = 1 << 20;
 
 StatusOr<std::string> embedding_name(const ModelSource& source) {
   for (const model::TensorSpec& spec : source.outer()) {
@@ -49,17 +45,97 @@ StatusOr<std::string> embedding_name(const ModelSource& source) {
   return absl::InternalError(absl::StrCat(source.architecture->name(), ": no tensor has the role of the embedding"));
 }
 
+// Sequences [begin, end): their different ids are read as a small embedding of their own.
+Status embed_range(const ModelSource& source, const formats::RowReader& rows, const TokenSet& tokens, int64_t begin,
+                   int64_t end, device::ThreadPool& pool, HiddenStates& hidden) {
+  std::vector<int32_t> ids(tokens.sequence(begin).data(), tokens.sequence(end - 1).data() + tokens.length);
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  if (ids.front() < 0 || ids.back() >= rows.rows()) {
+    return absl::InvalidArgumentError(absl::StrCat("token id ", ids.front() < 0 ? ids.front() : ids.back(),
+                                                   " is outside of the model's vocabulary of ", rows.rows()));
+  }
+  tensor::Tensor small(rows.dtype(), {static_cast<int64_t>(ids.size()), rows.cols()});
+  for (size_t first = 0; first < ids.size();) {
+    size_t last = first + 1;  // neighbours in one read
+    while (last < ids.size() && ids[last] == ids[last - 1] + 1) ++last;
+    GQ_RETURN_IF_ERROR(rows.read(ids[first], static_cast<int64_t>(last - first),
+                                 small.raw().subspan(first * rows.row_bytes(), (last - first) * rows.row_bytes())));
+    first = last;
+  }
+  return parallel(pool, end - begin, [&](int64_t i, int) {
+    std::vector<int32_t> local;
+    for (const int32_t id : tokens.sequence(begin + i)) {
+      local.push_back(static_cast<int32_t>(std::lower_bound(ids.begin(), ids.end(), id) - ids.begin()));
+    }
+    const Status status = source.architecture->embed(source.config, small, local, hidden.sequence(begin + i).hidden);
+    hidden.release(begin + i);
+    return status;
+  });
+}
+
+}  // namespace
+
+Status embed_tokens(const ModelSource& source, const TokenSet& tokens, device::ThreadPool& pool, HiddenStates& hidden) {
+  GQ_ASSIGN_OR_RETURN(const std::string name, embedding_name(source));
+  GQ_ASSIGN_OR_RETURN(const auto rows, source.tensors->rows(name));
+  const size_t sequence_bytes = std::max<size_t>(1, static_cast<size_t>(tokens.length) * rows->row_bytes());
+  const int64_t at_once = std::max<int64_t>(pool.threads(), static_cast<int64_t>(kEmbeddingBytes / sequence_bytes));
+  for (int64_t begin = 0; begin < tokens.count(); begin += at_once) {
+    const int64_t end = std::min(tokens.count(), begin + at_once);
+    GQ_RETURN_IF_ERROR(guard_memory([&] { return embed_range(source, *rows, tokens, begin, end, pool, hidden); }));
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<tensor::Tensor> LoadedWeight::take() {
+  if (make_ != nullptr) return std::exchange(make_, nullptr)();
+  tensor::Tensor stored = std::move(stored_);
+  if (stored.dtype() == tensor::DType::kF32) return stored;
+  return tensor::to_f32(stored);
+}
+
+StatusOr<tensor::Tensor> LoadedWeight::take(device::ThreadPool& pool) {
+  if (make_ != nullptr) return std::exchange(make_, nullptr)();
+  tensor::Tensor stored = std::move(stored_);
+  if (stored.dtype() == tensor::DType::kF32) return stored;
+  tensor::Tensor wide(tensor::DType::kF32, stored.shape());
+  const int64_t total = stored.count();
+  pool.parallel_for((total + kWidenPerTask - 1) / kWidenPerTask, [&](int64_t task, int) {
+    const auto begin = static_cast<size_t>(task * kWidenPerTask);
+    const size_t count = std::min<size_t>(kWidenPerTask, static_cast<size_t>(total) - begin);
+    const std::span<float> to = wide.as<float>().subspan(begin, count);
+    if (stored.dtype() == tensor::DType::kBF16) {
+      tensor::bf16_to_f32(std::as_const(stored).as<tensor::BF16>().subspan(begin, count), to);
+    } else {
+      tensor::f16_to_f32(std::as_const(stored).as<tensor::F16>().subspan(begin, count), to);
+    }
+  });
+  return wide;
+}
+
+LoadedWeight deferred(formats::GptqWeight packed) {
+  return LoadedWeight([shared = std::make_shared<formats::GptqWeight>(
+                           std::move(packed))]() -> StatusOr<tensor::Tensor> { return formats::dequantize(*shared); });
+}
+
+StatusOr<LoadedWeight> LoadedBlock::take(const std::string& name) {
+  auto node = weights.extract(name);
+  if (node.empty()) return absl::InternalError(absl::StrCat(name, ": was not read, or is used already"));
+  return std::move(node.mapped());
+}
+
 Status set_weights(model::Block& block, const std::vector<std::string>& names, LoadedBlock& loaded,
                    device::ThreadPool& pool) {
+  std::vector<LoadedWeight> taken;
   for (const std::string& name : names) {
-    if (!loaded.weights.contains(name)) return absl::InternalError(absl::StrCat(name, ": was not read"));
+    GQ_ASSIGN_OR_RETURN(LoadedWeight weight, loaded.take(name));
+    taken.push_back(std::move(weight));
   }
-  GQ_RETURN_IF_ERROR(parallel(pool, static_cast<int64_t>(names.size()), [&](int64_t i, int) {
-    tensor::Tensor& weight = loaded.weights.at(names[i]);
-    return block.set_weight(names[i], std::as_const(weight).matrix<float>());
-  }));
-  for (const std::string& name : names) loaded.weights.erase(name);
-  return absl::OkStatus();
+  return parallel(pool, static_cast<int64_t>(names.size()), [&](int64_t i, int) -> Status {
+    GQ_ASSIGN_OR_RETURN(const tensor::Tensor weight, taken[i].take());
+    return block.set_weight(names[i], weight.matrix<float>());
+  });
 }
 
 StatusOr<std::unique_ptr<model::Block>> make_complete_block(const ModelSource& source, ops::Compute compute,
@@ -121,6 +197,7 @@ Status BlockWalker::walk(const model::Block& block, HiddenStates& hidden, int64_
     const ops::Operand next = s + 1 < sites ? operand(workspace, s + 1) : ops::Operand{};
     GQ_RETURN_IF_ERROR(block.advance(s, sequence, x, next, *workspace.scratch));
   }
+  hidden.release(i);
   return absl::OkStatus();
 }
 

@@ -6,56 +6,61 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/device/thread_pool.h"
+#include "engine/formats/gptq.h"
 #include "engine/model/architecture.h"
+#include "stages/hidden_states.h"
 #include "stages/model_source.h"
 #include "stages/token_store.h"
 
 namespace gridquant::stages {
 
+// A linear weight between reading and use, in the form that takes the least memory: widened at the last moment, and
+// gone after it.
+class LoadedWeight {
+ public:
+  // F32, F16 or BF16.
+  explicit LoadedWeight(tensor::Tensor stored) : stored_(std::move(stored)) {}
+  // `make` holds what the weight is computed from.
+  explicit LoadedWeight(std::function<StatusOr<tensor::Tensor>()> make) : make_(std::move(make)) {}
+  // As F32. Only once: the stored form is given back. Runs on one thread.
+  StatusOr<tensor::Tensor> take();
+  // The same on all threads of the pool, for one large weight at a time.
+  StatusOr<tensor::Tensor> take(device::ThreadPool& pool);
+
+ private:
+  tensor::Tensor stored_;
+  std::function<StatusOr<tensor::Tensor>()> make_;  // or null
+};
+
+// Dequantized when it is taken.
+LoadedWeight deferred(formats::GptqWeight packed);
+
 // One block's tensors, read and checked.
 struct LoadedBlock {
   int64_t index = 0;
-  std::map<std::string, tensor::Tensor> weights;  // kLinear, F32
-  std::vector<tensor::Tensor> norms_and_biases;   // F32, in table order
-  std::vector<formats::NamedTensor> raw;          // as they are in the checkpoint, in table order
+  std::map<std::string, LoadedWeight> weights;   // kLinear
+  std::vector<tensor::Tensor> norms_and_biases;  // F32, in table order
+  std::vector<formats::NamedTensor> raw;         // as they are in the checkpoint, in table order
+
+  // Takes a weight out. Internal if it was not read, or is gone.
+  StatusOr<LoadedWeight> take(const std::string& name);
 };
 
 // What load_block leaves out or adds; an empty function means: all weights, nothing raw.
 struct LoadFilter {
-  std::function<bool(const std::string& name)> weight;  // kLinear tensors that are wanted as F32
+  std::function<bool(const std::string& name)> weight;  // kLinear tensors that are wanted
   std::function<bool(const std::string& name)> raw;     // any tensors that are wanted in their own type
 };
 StatusOr<LoadedBlock> load_block(const ModelSource& source, int64_t b, const LoadFilter& filter);
 
-// The residual streams of all sequences: [count * length, hidden_size] fp32.
-class HiddenStates {
- public:
-  HiddenStates(int64_t count, int64_t length, int64_t hidden_size);
-  int64_t count() const { return count_; }
-  int64_t length() const { return length_; }
-  tensor::Matrix<float> all() { return tensor_.matrix<float>(); }
-  // A mixture's blocks also need `routing`, of this sequence or of the thread that walks it.
-  model::SequenceView sequence(int64_t i, model::Routing* routing = nullptr) {
-    return {all().row_range(i * length_, length_), routing};
-  }
+// Reads the rows of the embedding that the tokens need, and no others.
+Status embed_tokens(const ModelSource& source, const TokenSet& tokens, device::ThreadPool& pool, HiddenStates& hidden);
 
- private:
-  int64_t count_;
-  int64_t length_;
-  tensor::Tensor tensor_;
-};
-
-// `embedding` is the model's, in its own type.
-Status embed_tokens(const ModelSource& source, const tensor::Tensor& embedding, const TokenSet& tokens,
-                    device::ThreadPool& pool, HiddenStates& hidden);
-
-// The name of the embedding tensor (role kEmbedding).
-StatusOr<std::string> embedding_name(const ModelSource& source);
-
-// Sets `names` of `block` from loaded.weights, in parallel, and gives the F32 copies back.
+// Sets `names` of `block` from loaded.weights, in parallel: as many weights are F32 at once as there are threads.
 Status set_weights(model::Block& block, const std::vector<std::string>& names, LoadedBlock& loaded,
                    device::ThreadPool& pool);
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "stages/hessian_error.h"
 #include "stages/parallel.h"
 #include "stages/site_statistics.h"
 
@@ -47,66 +48,86 @@ int64_t min_tokens(int64_t columns) {
 }
 
 BlockQuantizer::BlockQuantizer(const ModelSource& source, const Plan& plan, ops::Compute compute,
-                               device::ThreadPool& pool, PhaseTimes& times)
-    : source_(source), plan_(plan), compute_(compute), pool_(pool), times_(times) {}
+                               const Borrowed& borrowed)
+    : source_(source),
+      plan_(plan),
+      compute_(compute),
+      pool_(borrowed.pool),
+      times_(borrowed.times),
+      budget_(borrowed.budget) {}
 
-void BlockQuantizer::reserve(const HiddenStates& hidden, const model::Block& block) {
-  if (!scratch_.empty()) return;
+Status BlockQuantizer::reserve(const HiddenStates& hidden, const model::Block& block) {
+  if (!scratch_.empty()) return absl::OkStatus();
   const size_t rows = static_cast<size_t>(hidden.count() * hidden.length());
-  const WidestSite even = widest_site(source_, 0);
-  const WidestSite odd = widest_site(source_, 1);
-  even_ = tensor::Buffer(rows * static_cast<size_t>(even.per_token) * ops::operand_size(compute_));
-  odd_ = tensor::Buffer(rows * static_cast<size_t>(odd.per_token) * ops::operand_size(compute_));
-  const size_t widest = static_cast<size_t>(std::max(even.width, odd.width));
-  hessian_ = tensor::Buffer(widest * widest * sizeof(float));
+  const auto input_bytes = [&](const WidestSite& site) {
+    return rows * static_cast<size_t>(site.per_token) * ops::operand_size(compute_);
+  };
+  GQ_ASSIGN_OR_RETURN(even_, budget_.make("even-inputs", input_bytes(widest_site(source_, 0))));
+  GQ_ASSIGN_OR_RETURN(odd_, budget_.make("odd-inputs", input_bytes(widest_site(source_, 1))));
   groups_ = row_groups(hidden.count(), hidden.length());
   routings_.resize(static_cast<size_t>(hidden.count()));
   for (int t = 0; t < pool_.threads(); ++t) scratch_.push_back(block.make_scratch(hidden.length()));
+  return absl::OkStatus();
 }
 
 ops::Operand BlockQuantizer::operand(int site, const model::SiteSpec& spec, int64_t tokens) {
-  std::byte* data = site % 2 == 0 ? even_.data() : odd_.data();
-  return {compute_, data, tokens * spec.rows_per_token, spec.width, spec.width};
+  return {compute_, memory(site).data(), tokens * spec.rows_per_token, spec.width, spec.width};
+}
+
+void BlockQuantizer::release(const Site& site, const HiddenStates& hidden, int64_t i) {
+  const int64_t elements = hidden.length() * site.spec->rows_per_token * site.input.stride;
+  const size_t bytes = static_cast<size_t>(elements) * ops::operand_size(compute_);
+  memory(site.index).release(static_cast<size_t>(i) * bytes, bytes);
 }
 
 Status BlockQuantizer::begin(const model::Block& block, HiddenStates& hidden, const Site& first) {
-  return parallel(pool_, hidden.count(), [&](int64_t i, int thread) {
-    return block.begin(hidden.sequence(i, &routings_[i]), first.input_of(i, hidden.length()), *scratch_[thread]);
+  return parallel(pool_, hidden.count(), [&](int64_t i, int thread) -> Status {
+    GQ_RETURN_IF_ERROR(
+        block.begin(hidden.sequence(i, &routings_[i]), first.input_of(i, hidden.length()), *scratch_[thread]));
+    hidden.release(i);
+    release(first, hidden, i);
+    return absl::OkStatus();
   });
 }
 
 Status BlockQuantizer::advance(const model::Block& block, HiddenStates& hidden, const Site& site, const Site* next) {
-  return parallel(pool_, hidden.count(), [&](int64_t i, int thread) {
+  return parallel(pool_, hidden.count(), [&](int64_t i, int thread) -> Status {
     const int64_t length = hidden.length();
     const ops::Operand next_rows = next == nullptr ? ops::Operand{} : next->input_of(i, length);
-    return block.advance(site.index, hidden.sequence(i, &routings_[i]), site.input_of(i, length), next_rows,
-                         *scratch_[thread]);
+    GQ_RETURN_IF_ERROR(block.advance(site.index, hidden.sequence(i, &routings_[i]), site.input_of(i, length), next_rows,
+                                     *scratch_[thread]));
+    hidden.release(i);
+    release(site, hidden, i);
+    if (next != nullptr) release(*next, hidden, i);
+    return absl::OkStatus();
   });
 }
 
 // Why GPTQ's result should not be used, or "". Compares with plain rounding on the same grid, by the error that GPTQ
 // minimises, on a sample of rows.
 StatusOr<std::string> BlockQuantizer::doubt(tensor::Matrix<const float> w, const quant::SolveResult& gptq,
-                                            std::span<const float> diagonal) {
+                                            const quant::SiteFactor& factor) {
   if (!std::isfinite(gptq.weighted_error)) return std::string("GPTQ's error is not finite");
-  const std::vector<int64_t> sample = HessianError::sample(w.rows);
+  const std::vector<int64_t> sample = sample_of_rows(w.rows);
   const tensor::Tensor rows = gather_rows(w, sample);
   GQ_ASSIGN_OR_RETURN(const quant::SolveResult rtn,
-                      quant::solve_rtn(rows.matrix<float>(), diagonal, plan_.options, pool_));
-  GQ_ASSIGN_OR_RETURN(const double gptq_error, error_->of(w, gptq.weight, sample));
-  GQ_ASSIGN_OR_RETURN(const double rtn_error, error_->of(w, rtn.weight, sample));
+                      quant::solve_rtn(rows.matrix<float>(), factor.diagonal, plan_.options, pool_));
+  const double gptq_error = sampled_error(factor, w, gptq.weight, sample, pool_);
+  const double rtn_error = sampled_error(factor, w, rtn.weight, sample, pool_);
   if (std::isfinite(gptq_error) && gptq_error <= rtn_error) return std::string();
   return absl::StrFormat("GPTQ's error was %.3g times plain rounding's", gptq_error / rtn_error);
 }
 
 Status BlockQuantizer::solve_weight(const std::string& name, const StatusOr<quant::SiteFactor>& factor,
                                     std::span<const float> diagonal, LoadedBlock& loaded, QuantizedBlock& result) {
-  const tensor::Matrix<const float> w = std::as_const(loaded.weights.at(name)).matrix<float>();
+  GQ_ASSIGN_OR_RETURN(LoadedWeight stored, loaded.take(name));
+  GQ_ASSIGN_OR_RETURN(const tensor::Tensor weight, stored.take(pool_));
+  const tensor::Matrix<const float> w = weight.matrix<float>();
   std::string reason;
   quant::SolveResult solved;
   if (factor.ok()) {
     GQ_ASSIGN_OR_RETURN(solved, quant::solve_gptq(w, *factor, plan_.options, pool_));
-    GQ_ASSIGN_OR_RETURN(reason, doubt(w, solved, diagonal));
+    GQ_ASSIGN_OR_RETURN(reason, doubt(w, solved, *factor));
   } else {
     reason = std::string(factor.status().message());
   }
@@ -159,8 +180,9 @@ Status BlockQuantizer::round_expert(const model::SitePart& part, int64_t tokens,
                                     LoadedBlock& loaded, QuantizedBlock& result) {
   const int64_t needed = min_tokens(static_cast<int64_t>(pooled.size()));
   for (const std::string& name : planned(part.weights)) {
-    const tensor::Matrix<const float> w = std::as_const(loaded.weights.at(name)).matrix<float>();
-    StatusOr<quant::SolveResult> solved = quant::solve_rtn(w, pooled, plan_.options, pool_);
+    GQ_ASSIGN_OR_RETURN(LoadedWeight stored, loaded.take(name));
+    GQ_ASSIGN_OR_RETURN(const tensor::Tensor w, stored.take(pool_));
+    StatusOr<quant::SolveResult> solved = quant::solve_rtn(w.matrix<float>(), pooled, plan_.options, pool_);
     GQ_RETURN_IF_ERROR(annotate(solved.status(), name));
     result.fallbacks.push_back({{"tensor", name},
                                 {"reason", absl::StrCat("expert ", part.expert, " saw ", tokens, " tokens, of the ",
@@ -194,6 +216,7 @@ StatusOr<BlockQuantizer::Rows> BlockQuantizer::gather(const Site& site, const mo
   GQ_RETURN_IF_ERROR(parallel(pool_, hidden.count(), [&](int64_t i, int) {
     model::gather_rows(*site.spec, part, hidden.sequence(i, &routings_[i]), site.input_of(i, length),
                        rows.x.row_range(begins[i], begins[i + 1] - begins[i]));
+    release(site, hidden, i);
     return absl::OkStatus();
   }));
   times_.lap("gather");
@@ -206,6 +229,7 @@ StatusOr<std::vector<float>> BlockQuantizer::pooled_diagonal(const Site& site, H
   GQ_RETURN_IF_ERROR(parallel(pool_, hidden.count(), [&](int64_t i, int) {
     sums[i] = ColumnSums(site.spec->width);
     sums[i].add(site.input_of(i, hidden.length()));
+    release(site, hidden, i);
     return absl::OkStatus();
   }));
   ColumnSums all(site.spec->width);
@@ -218,34 +242,38 @@ Status BlockQuantizer::solve_rows(const std::vector<std::string>& names, const R
                                   QuantizedBlock& result) {
   if (names.empty()) return absl::OkStatus();
   const int64_t width = rows.x.cols;
-  const tensor::Matrix<float> h{reinterpret_cast<float*>(hessian_.data()), width, width, width};
+  tensor::Tensor hessian(tensor::DType::kF32, {width, width});
+  const tensor::Matrix<float> h = hessian.matrix<float>();
   GQ_RETURN_IF_ERROR(ops::gram(rows.x, rows.groups, pool_, h));
+  for (ActivationMemory* input : {&even_, &odd_}) {
+    if (rows.x.data != input->data()) continue;
+    input->release(0, static_cast<size_t>(rows.x.rows * rows.x.stride) * ops::operand_size(compute_));
+  }
   times_.lap("gram");
   std::vector<float> diagonal(static_cast<size_t>(width));
   for (int64_t i = 0; i < width; ++i) diagonal[i] = h.row(i)[i];
   diagonal = finite_or_empty(std::move(diagonal));
-  GQ_ASSIGN_OR_RETURN(HessianError error, HessianError::make(h));
-  error_ = std::make_unique<HessianError>(std::move(error));
-  const StatusOr<quant::SiteFactor> factor = quant::factor_site(h, plan_.options, pool_);
+  const StatusOr<quant::SiteFactor> factor = quant::factor_site(std::move(hessian), plan_.options, pool_);
   if (!factor.ok() && !absl::IsFailedPrecondition(factor.status())) return factor.status();
   times_.lap("factor");
   for (const std::string& name : names) {
     GQ_RETURN_IF_ERROR(annotate(solve_weight(name, factor, diagonal, loaded, result), name));
   }
-  error_.reset();
   times_.lap("solve");
   return absl::OkStatus();
 }
 
-// The solved weights go back into the F32 memory that they were read into, and from there into the block.
-Status BlockQuantizer::replace_weights(const Site& site, LoadedBlock& loaded, const QuantizedBlock& result,
-                                       size_t first, model::Block& block) {
-  const auto solved = static_cast<int64_t>(result.weights.size() - first);
-  GQ_RETURN_IF_ERROR(parallel(pool_, solved, [&](int64_t i, int) {
-    const auto& [name, weight] = result.weights[first + static_cast<size_t>(i)];
-    weight.dequantize(loaded.weights.at(name).matrix<float>());
-    return absl::OkStatus();
-  }));
+// The solved weights are made again from their codes, the kept ones as they are; both go into the block.
+Status BlockQuantizer::set_solved(const Site& site, LoadedBlock& loaded, const QuantizedBlock& result, size_t first,
+                                  model::Block& block) {
+  for (size_t i = first; i < result.weights.size(); ++i) {
+    const quant::QuantizedWeight& weight = result.weights[i].second;
+    loaded.weights.emplace(result.weights[i].first, LoadedWeight([&weight]() -> StatusOr<tensor::Tensor> {
+                             tensor::Tensor values(tensor::DType::kF32, {weight.rows, weight.cols});
+                             weight.dequantize(values.matrix<float>());
+                             return values;
+                           }));
+  }
   const Status status = set_weights(block, site.spec->weights, loaded, pool_);
   times_.lap("replace");
   return status;
@@ -258,7 +286,7 @@ StatusOr<QuantizedBlock> BlockQuantizer::quantize(LoadedBlock loaded, HiddenStat
   GQ_ASSIGN_OR_RETURN(
       const std::unique_ptr<model::Block> block,
       source_.architecture->make_block(source_.config, loaded.index, compute_, std::move(loaded.norms_and_biases)));
-  reserve(hidden, *block);
+  GQ_RETURN_IF_ERROR(reserve(hidden, *block));
   const std::vector<model::SiteSpec> specs = source_.architecture->sites(source_.config, loaded.index);
   const int64_t tokens = hidden.count() * hidden.length();
   std::vector<Site> sites;
@@ -271,7 +299,7 @@ StatusOr<QuantizedBlock> BlockQuantizer::quantize(LoadedBlock loaded, HiddenStat
   for (size_t s = 0; s < sites.size(); ++s) {
     const size_t first = result.weights.size();
     GQ_RETURN_IF_ERROR(solve_site(sites[s], hidden, loaded, result));
-    GQ_RETURN_IF_ERROR(replace_weights(sites[s], loaded, result, first, *block));
+    GQ_RETURN_IF_ERROR(set_solved(sites[s], loaded, result, first, *block));
     GQ_RETURN_IF_ERROR(advance(*block, hidden, sites[s], s + 1 < sites.size() ? &sites[s + 1] : nullptr));
     for (const std::string& name : sites[s].spec->weights) block->drop_weight(name);
     times_.lap("forward");

@@ -13,7 +13,6 @@
 #include "engine/model/site_parts.h"
 #include "engine/ops/gram.h"
 #include "stages/block_loop.h"
-#include "stages/hessian_error.h"
 #include "stages/phase_times.h"
 #include "stages/plan_file.h"
 
@@ -40,11 +39,15 @@ int64_t min_tokens(int64_t columns);
 
 class BlockQuantizer {
  public:
-  // Buffers for all sequences of `hidden` are made here and used for every block. `times` is borrowed.
-  BlockQuantizer(const ModelSource& source, const Plan& plan, ops::Compute compute, device::ThreadPool& pool,
-                 PhaseTimes& times);
+  struct Borrowed {
+    device::ThreadPool& pool;
+    PhaseTimes& times;
+    ActivationBudget& budget;
+  };
+  // Buffers for all sequences are made with the first block and used for every block.
+  BlockQuantizer(const ModelSource& source, const Plan& plan, ops::Compute compute, const Borrowed& borrowed);
 
-  // `loaded` has every weight as F32, and raw what is kept. `hidden` goes from the block's input to its output.
+  // `loaded` has every weight, and raw what is kept. `hidden` goes from the block's input to its output.
   StatusOr<QuantizedBlock> quantize(LoadedBlock loaded, HiddenStates& hidden);
 
  private:
@@ -65,7 +68,10 @@ class BlockQuantizer {
     std::vector<ops::RowGroup> groups;
   };
   ops::Operand operand(int site, const model::SiteSpec& spec, int64_t tokens);
-  void reserve(const HiddenStates& hidden, const model::Block& block);
+  Status reserve(const HiddenStates& hidden, const model::Block& block);
+  ActivationMemory& memory(int site) { return site % 2 == 0 ? even_ : odd_; }
+  // The site's inputs of sequence `i` are not needed for a while.
+  void release(const Site& site, const HiddenStates& hidden, int64_t i);
   Status begin(const model::Block& block, HiddenStates& hidden, const Site& first);
   Status advance(const model::Block& block, HiddenStates& hidden, const Site& site, const Site* next);
   std::vector<std::string> planned(const std::vector<std::string>& names) const;
@@ -80,23 +86,22 @@ class BlockQuantizer {
   Status solve_weight(const std::string& name, const StatusOr<quant::SiteFactor>& factor,
                       std::span<const float> diagonal, LoadedBlock& loaded, QuantizedBlock& result);
   StatusOr<std::string> doubt(tensor::Matrix<const float> w, const quant::SolveResult& gptq,
-                              std::span<const float> diagonal);
+                              const quant::SiteFactor& factor);
   // The weights of `result` from number `first` on are the site's.
-  Status replace_weights(const Site& site, LoadedBlock& loaded, const QuantizedBlock& result, size_t first,
-                         model::Block& block);
+  Status set_solved(const Site& site, LoadedBlock& loaded, const QuantizedBlock& result, size_t first,
+                    model::Block& block);
 
   const ModelSource& source_;
   const Plan& plan_;
   ops::Compute compute_;
   device::ThreadPool& pool_;
   PhaseTimes& times_;
-  tensor::Buffer even_, odd_;  // inputs of sites 0, 2, ... and 1, 3, ... of all sequences
-  tensor::Buffer hessian_;
-  tensor::Buffer gathered_;                                      // the rows of one expert
-  std::vector<ops::RowGroup> groups_;                            // of tokens
-  std::vector<model::Routing> routings_;                         // per sequence, of the block being quantized
+  ActivationBudget& budget_;
+  ActivationMemory even_, odd_;           // inputs of sites 0, 2, ... and 1, 3, ... of all sequences
+  tensor::Buffer gathered_;               // the rows of one expert
+  std::vector<ops::RowGroup> groups_;     // of tokens
+  std::vector<model::Routing> routings_;  // per sequence, of the block being quantized
   std::vector<std::unique_ptr<model::Block::Scratch>> scratch_;  // per thread
-  std::unique_ptr<HessianError> error_;                          // of the site being solved
 };
 
 // Row groups of whole sequences for the Hessian: at most eight, fixed by the data alone.

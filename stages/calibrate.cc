@@ -7,6 +7,7 @@
 #include "stages/context.h"
 #include "stages/inputs.h"
 #include "stages/parallel.h"
+#include "stages/parameters.h"
 #include "stages/prefetch.h"
 #include "stages/site_statistics.h"
 #include "stages/token_store.h"
@@ -44,26 +45,24 @@ StatusOr<TokenSet> tokenize(StageContext& context, const ModelSource& source) {
 
 class Measurement {
  public:
-  Measurement(StageContext& context, const ModelSource& source, const TokenSet& tokens, ops::Compute compute)
+  Measurement(StageContext& context, const ModelSource& source, const TokenSet& tokens, ops::Compute compute,
+              HiddenStates hidden)
       : context_(context),
         source_(source),
         tokens_(tokens),
         compute_(compute),
         walker_(source, compute, tokens.length, context.pool),
-        hidden_(tokens.count(), tokens.length, source.config.hidden_size),
+        hidden_(std::move(hidden)),
         writer_(tokens.languages) {}
 
   // Of a mixture: the tokens of every expert.
   const json& experts() const { return writer_.experts(); }
 
   Status run() {
-    GQ_ASSIGN_OR_RETURN(const std::string name, embedding_name(source_));
-    {
-      GQ_ASSIGN_OR_RETURN(const tensor::Tensor embedding, source_.tensors->read(name));
-      GQ_RETURN_IF_ERROR(embed_tokens(source_, embedding, tokens_, context_.pool, hidden_));
-    }
+    GQ_RETURN_IF_ERROR(embed_tokens(source_, tokens_, context_.pool, hidden_));
     const int64_t blocks = source_.config.block_count;
-    Prefetcher<LoadedBlock> loader(0, blocks, true, [this](int64_t b) { return load_block(source_, b, {}); });
+    const bool ahead = context_.task.with.at("prefetch").get<bool>();
+    Prefetcher<LoadedBlock> loader(0, blocks, ahead, [this](int64_t b) { return load_block(source_, b, {}); });
     for (int64_t b = 0; b < blocks; ++b) {
       if (context_.cancelled) return absl::CancelledError("asked to stop");
       context_.progress.progress(b, blocks, "block", "measuring");
@@ -142,7 +141,10 @@ Status run_calibrate(StageContext& context) {
   const std::string statistics = with.at("statistics").get<std::string>();
   json experts = json::array();
   if (statistics != "none") {
-    Measurement measurement(context, source, tokens, compute);
+    ActivationBudget budget(context.env, context.task.artifact, size_parameter(with, "hiddenStatesBudget"));
+    GQ_ASSIGN_OR_RETURN(HiddenStates hidden,
+                        HiddenStates::make(budget, "hidden", tokens.count(), tokens.length, source.config.hidden_size));
+    Measurement measurement(context, source, tokens, compute, std::move(hidden));
     GQ_RETURN_IF_ERROR(measurement.run());
     experts = measurement.experts();
   }

@@ -59,8 +59,8 @@ std::string CheckpointShards::report_path(int64_t b) const {
   return base::join_path(options_.report_folder, absl::StrFormat("block-%05d.json", b));
 }
 
-Status CheckpointShards::commit_outer(std::vector<formats::NamedTensor> tensors) {
-  auto shared = std::make_shared<std::vector<formats::NamedTensor>>(std::move(tensors));
+Status CheckpointShards::commit_outer(std::vector<formats::StreamedTensor> tensors) {
+  auto shared = std::make_shared<std::vector<formats::StreamedTensor>>(std::move(tensors));
   return background_.start([this, shared] { return guard_memory([&] { return writer_.commit_shard(0, *shared); }); });
 }
 
@@ -71,8 +71,9 @@ Status CheckpointShards::commit_block(QuantizedBlock block) {
 
 Status CheckpointShards::write_block(QuantizedBlock& block) {
   std::vector<formats::NamedTensor> tensors;
-  for (const auto& [name, weight] : block.weights) {
-    GQ_ASSIGN_OR_RETURN(std::vector<formats::NamedTensor> parts, formats::to_gptq(module_of(name), weight));
+  for (auto& [name, weight] : block.weights) {
+    const quant::QuantizedWeight codes = std::move(weight);  // gone when they are packed
+    GQ_ASSIGN_OR_RETURN(std::vector<formats::NamedTensor> parts, formats::to_gptq(module_of(name), codes));
     for (formats::NamedTensor& part : parts) tensors.push_back(std::move(part));
   }
   for (formats::NamedTensor& kept : block.kept) tensors.push_back(std::move(kept));
@@ -95,9 +96,9 @@ StatusOr<LoadedBlock> CheckpointShards::read_block(int64_t b) const {
   GQ_ASSIGN_OR_RETURN(const formats::Checkpoint shard, formats::Checkpoint::open_shards(env_, options_.folder, {file}));
   for (const model::TensorSpec& spec : source_.block(b)) {
     if (!quantized(spec.name)) continue;
-    GQ_ASSIGN_OR_RETURN(tensor::Tensor weight,
-                        formats::dequantize_gptq(shard, module_of(spec.name), plan_.options.grid.bits));
-    loaded.weights.emplace(spec.name, std::move(weight));
+    GQ_ASSIGN_OR_RETURN(formats::GptqWeight packed,
+                        formats::read_gptq(shard, module_of(spec.name), plan_.options.grid.bits));
+    loaded.weights.emplace(spec.name, deferred(std::move(packed)));
   }
   return loaded;
 }

@@ -31,7 +31,7 @@ class CheckpointShards {
   uint64_t missing_bytes() const;  // of the forecast: what is still to be written
 
   // Both return at once; an error of an earlier one is returned here or by finish().
-  Status commit_outer(std::vector<formats::NamedTensor> tensors);
+  Status commit_outer(std::vector<formats::StreamedTensor> tensors);
   Status commit_block(QuantizedBlock block);
 
   // A committed block as quantize used it: quantized weights read back, the rest from the model.

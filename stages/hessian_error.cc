@@ -1,4 +1,5 @@
-// E H E^T over sampled rows, one fp32 product. Not here: what follows from it (block_quantizer).
+// Errors of sampled rows. Not here: their product with the Hessian (quant::hessian_error), and what follows from it
+// (block_quantizer).
 #include "stages/hessian_error.h"
 
 #include <algorithm>
@@ -22,34 +23,21 @@ void row_error(const float* w, const quant::QuantizedWeight& q, int64_t r, float
 
 }  // namespace
 
-StatusOr<HessianError> HessianError::make(tensor::Matrix<const float> hessian) {
-  HessianError error;
-  GQ_ASSIGN_OR_RETURN(error.hessian_, ops::LinearWeight::pack(ops::Compute::kF32, hessian));
-  return error;
-}
-
-std::vector<int64_t> HessianError::sample(int64_t rows) {
+std::vector<int64_t> sample_of_rows(int64_t rows) {
   const int64_t count = std::min(rows, kSampleRows);
   std::vector<int64_t> sample;
   for (int64_t i = 0; i < count; ++i) sample.push_back(i * rows / count);
   return sample;
 }
 
-StatusOr<double> HessianError::of(tensor::Matrix<const float> w, const quant::QuantizedWeight& q,
-                                  const std::vector<int64_t>& sample) const {
+double sampled_error(const quant::SiteFactor& factor, tensor::Matrix<const float> w, const quant::QuantizedWeight& q,
+                     const std::vector<int64_t>& sample, device::ThreadPool& pool) {
   const int64_t count = static_cast<int64_t>(sample.size());
   const bool sampled = q.rows == count;
-  ops::OperandBuffer errors(ops::Compute::kF32, count, w.cols);
-  const tensor::Matrix<float> e = errors.view().f32();
+  tensor::Tensor errors(tensor::DType::kF32, {count, w.cols});
+  const tensor::Matrix<float> e = errors.matrix<float>();
   for (int64_t i = 0; i < count; ++i) row_error(w.row(sample[i]), q, sampled ? i : sample[i], e.row(i));
-  tensor::Tensor product(tensor::DType::kF32, {count, w.cols});
-  const tensor::Matrix<float> p = product.matrix<float>();
-  GQ_RETURN_IF_ERROR(hessian_.multiply(errors.view(), p));
-  double total = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    for (int64_t c = 0; c < w.cols; ++c) total += static_cast<double>(e.row(i)[c]) * p.row(i)[c];
-  }
-  return total;
+  return quant::hessian_error(factor, e, pool);
 }
 
 tensor::Tensor gather_rows(tensor::Matrix<const float> w, const std::vector<int64_t>& sample) {

@@ -4,29 +4,19 @@
 
 #include <vector>
 
-#include "engine/base/status.h"
-#include "engine/ops/linear.h"
-#include "engine/quant/quantized_weight.h"
+#include "engine/device/thread_pool.h"
+#include "engine/quant/solver.h"
 #include "engine/tensor/tensor.h"
 
 namespace gridquant::stages {
 
-class HessianError {
- public:
-  // Copies `hessian` [K, K] into the layout that the library multiplies fastest.
-  static StatusOr<HessianError> make(tensor::Matrix<const float> hessian);
+// The rows that are looked at: at most kSampleRows, evenly spread over `rows`.
+inline constexpr int64_t kSampleRows = 32;
+std::vector<int64_t> sample_of_rows(int64_t rows);
 
-  // The rows that are looked at: at most kSampleRows, evenly spread over `rows`.
-  static constexpr int64_t kSampleRows = 32;
-  static std::vector<int64_t> sample(int64_t rows);
-
-  // Over the rows `sample` of w; q holds all rows of w, or exactly the sampled ones.
-  StatusOr<double> of(tensor::Matrix<const float> w, const quant::QuantizedWeight& q,
-                      const std::vector<int64_t>& sample) const;
-
- private:
-  ops::LinearWeight hessian_;
-};
+// Over the rows `sample` of w; q holds all rows of w, or exactly the sampled ones. `factor` is of w's site.
+double sampled_error(const quant::SiteFactor& factor, tensor::Matrix<const float> w, const quant::QuantizedWeight& q,
+                     const std::vector<int64_t>& sample, device::ThreadPool& pool);
 
 // The sampled rows of w, packed one below the other.
 tensor::Tensor gather_rows(tensor::Matrix<const float> w, const std::vector<int64_t>& sample);

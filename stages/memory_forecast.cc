@@ -1,7 +1,10 @@
-// The sum of what quantize holds at once. Every term is named, so that a wrong one can be found.
+// What quantize holds at each moment of a block's work, moment by moment; the forecast is the most of any. Every term
+// is named, so that a wrong one can be found.
 #include "stages/memory_forecast.h"
 
 #include <algorithm>
+#include <map>
+#include <vector>
 
 #include "stages/block_loop.h"
 
@@ -9,45 +12,147 @@ namespace gridquant::stages {
 namespace {
 
 constexpr uint64_t kFloat = 4;
-constexpr uint64_t kProcess = 40ull << 20;  // code, libraries, allocator
+// Code and data of the program and its libraries, the allocator's slack, stacks: measured with a model of no size.
+constexpr uint64_t kProcess = 44ull << 20;
+constexpr uint64_t kPerThread = 3ull << 20;      // work memory of the libraries
+constexpr uint64_t kTileRows = 96;               // of a solver's tile of rows: weights, errors, codes
+constexpr uint64_t kGramPartials = 64ull << 20;  // of sums of subtrees of the row groups; at least one triangle
+constexpr uint64_t kMaxGroups = 8;
+constexpr uint64_t kFactorColumns = 128;         // beside the K x K array: diagonal blocks, and their transposes
+constexpr uint64_t kTokensOfMlp = 128;
 
-// Of the largest block.
-uint64_t block_parameters(const ModelSource& source) {
-  uint64_t most = 0;
-  for (int64_t b = 0; b < source.config.block_count; ++b) {
-    uint64_t parameters = 0;
-    for (const model::TensorSpec& spec : source.block(b)) {
-      parameters += static_cast<uint64_t>(tensor::element_count(spec.shape));
+struct Weight {
+  uint64_t elements = 0;
+  uint64_t stored = 0;  // bytes between reading and use
+  bool quantized = false;
+};
+
+struct SiteWeights {
+  uint64_t width = 0;
+  std::vector<Weight> weights;  // of the site's dense weights, or of all its experts
+  uint64_t elements() const {
+    uint64_t sum = 0;
+    for (const Weight& w : weights) sum += w.elements;
+    return sum;
+  }
+  uint64_t largest() const {
+    uint64_t most = 0;
+    for (const Weight& w : weights) most = std::max(most, w.elements);
+    return most;
+  }
+};
+
+std::vector<SiteWeights> weights_of(const ModelSource& source, const Plan& plan, int64_t b) {
+  std::map<std::string, const model::TensorSpec*> specs;
+  const std::vector<model::TensorSpec> tensors = source.block(b);
+  for (const model::TensorSpec& spec : tensors) specs[spec.name] = &spec;
+  std::vector<SiteWeights> sites;
+  for (const model::SiteSpec& site : source.architecture->sites(source.config, b)) {
+    SiteWeights& of = sites.emplace_back();
+    of.width = static_cast<uint64_t>(site.width);
+    for (const std::string& name : site.weights) {
+      const auto found = specs.find(name);
+      const formats::TensorEntry* entry = source.tensors->find(name);
+      if (found == specs.end() || entry == nullptr) continue;
+      const PlannedTensor* planned = plan.find(name);
+      of.weights.push_back({static_cast<uint64_t>(tensor::element_count(found->second->shape)), entry->bytes,
+                            planned != nullptr && planned->quantize});
     }
-    most = std::max(most, parameters);
+  }
+  return sites;
+}
+
+uint64_t stored_bytes(const std::vector<SiteWeights>& sites, size_t from) {
+  uint64_t bytes = 0;
+  for (size_t s = from; s < sites.size(); ++s) {
+    for (const Weight& w : sites[s].weights) bytes += w.stored;
+  }
+  return bytes;
+}
+
+// Of ops::gram, beside its result: the upper triangle once for each subtree of the row groups.
+uint64_t gram_partials(uint64_t k) {
+  const uint64_t triangle = k * (k + 1) / 2 * kFloat;
+  return triangle * std::clamp<uint64_t>(kGramPartials / std::max<uint64_t>(1, triangle), 1, kMaxGroups);
+}
+
+// The most of a block's moments, without what all moments have.
+uint64_t block_peak(const std::vector<SiteWeights>& sites, const MemorySetting& setting) {
+  const auto threads = static_cast<uint64_t>(setting.threads);
+  const uint64_t element = ops::operand_size(setting.compute);
+  uint64_t most = 0;
+  uint64_t codes = 0;  // one byte each, until the block is written
+  for (size_t s = 0; s < sites.size(); ++s) {
+    const uint64_t k = sites[s].width;
+    const uint64_t hessian = k * k * kFloat;
+    const uint64_t stored = stored_bytes(sites, s);
+    most = std::max(most, stored + codes + hessian + gram_partials(k));
+    const uint64_t solver = 2 * k * kFactorColumns * kFloat + threads * k * kTileRows * (2 * kFloat + 1);
+    uint64_t solved = 0;  // stored bytes of the site that are gone already
+    for (const Weight& w : sites[s].weights) {
+      if (!w.quantized) continue;
+      codes += w.elements;
+      solved += w.stored;
+      most = std::max(most, stored - solved + codes + hessian + solver + w.elements * kFloat);
+    }
+    // Made again from their codes and packed for products: as many at once as there are threads.
+    const uint64_t at_once = std::min<uint64_t>(threads, sites[s].weights.size());
+    most =
+        std::max(most, stored - solved + codes + sites[s].elements() * element + at_once * sites[s].largest() * kFloat);
   }
   return most;
 }
 
+// Per thread: the block's inner activations of one sequence.
+uint64_t scratch_of_thread(const ModelSource& source, uint64_t length, uint64_t element) {
+  const model::ModelConfig& c = source.config;
+  const auto heads = static_cast<uint64_t>(c.head_count * c.head_dim);
+  const auto kv_heads = static_cast<uint64_t>(c.kv_head_count * c.head_dim);
+  const uint64_t products =
+      std::max(length * heads, 2 * std::min(length, kTokensOfMlp) * static_cast<uint64_t>(c.intermediate_size));
+  const uint64_t rope = length * static_cast<uint64_t>(c.head_dim);
+  return (products + rope) * kFloat + length * (heads + 2 * kv_heads) * element + length * length * kFloat;
+}
+
 }  // namespace
 
-uint64_t forecast_memory(const ModelSource& source, const TokenSet& tokens, ops::Compute compute, int threads) {
-  const uint64_t rows = static_cast<uint64_t>(tokens.count() * tokens.length);
-  const uint64_t hidden = static_cast<uint64_t>(source.config.hidden_size);
-  const WidestSite even_site = widest_site(source, 0);
-  const WidestSite odd_site = widest_site(source, 1);
-  const uint64_t even = static_cast<uint64_t>(even_site.per_token);
-  const uint64_t odd = static_cast<uint64_t>(odd_site.per_token);
-  const uint64_t widest = static_cast<uint64_t>(std::max(even_site.width, odd_site.width));
-  const uint64_t element = ops::operand_size(compute);
-
-  const uint64_t streams = rows * hidden * kFloat;
-  const uint64_t operands = rows * (even + odd) * element;
-  // This block and the next one, read ahead, in fp32; this one packed for products; codes of this and the last one.
-  const uint64_t weights = block_parameters(source) * (2 * kFloat + element + 2);
-  // The Hessian, its copy for the comparison with plain rounding, and its factor.
-  const uint64_t statistics = widest * widest * kFloat * 3;
-  // Per thread: attention and the block's inner activations of one sequence.
-  const uint64_t length = static_cast<uint64_t>(tokens.length);
-  const uint64_t scratch = static_cast<uint64_t>(threads) * length * kFloat * (length + widest + 3 * hidden);
-  uint64_t outer = 0;
-  for (const model::TensorSpec& spec : source.outer()) outer += source.tensors->find(spec.name)->bytes;
-  return streams + operands + weights + statistics + scratch + outer + kProcess;
+uint64_t forecast_memory(const ModelSource& source, const Plan& plan, const TokenSet& tokens,
+                         const MemorySetting& setting) {
+  const auto rows = static_cast<uint64_t>(tokens.count() * tokens.length);
+  const auto threads = static_cast<uint64_t>(setting.threads);
+  const uint64_t element = ops::operand_size(setting.compute);
+  uint64_t peak = 0;
+  uint64_t stored = 0;
+  uint64_t written = 0;
+  for (int64_t b = 0; b < source.config.block_count; ++b) {
+    const std::vector<SiteWeights> sites = weights_of(source, plan, b);
+    peak = std::max(peak, block_peak(sites, setting));
+    stored = std::max(stored, stored_bytes(sites, 0));
+    uint64_t elements = 0;
+    for (const SiteWeights& site : sites) elements += site.elements();
+    written = std::max(written, elements * static_cast<uint64_t>(plan.options.grid.bits) / 8);
+  }
+  const uint64_t ahead = setting.prefetch && source.config.block_count > 1 ? stored : 0;
+  uint64_t activations = 0;
+  uint64_t spilled_at_once = 0;
+  if (plan.solver == "gptq") {
+    uint64_t left = setting.budget;
+    const uint64_t buffers[] = {rows * static_cast<uint64_t>(source.config.hidden_size) * kFloat,
+                                rows * static_cast<uint64_t>(widest_site(source, 0).per_token) * element,
+                                rows * static_cast<uint64_t>(widest_site(source, 1).per_token) * element};
+    for (const uint64_t bytes : buffers) {
+      // What lies in a file is mapped while a site's Hessian is made of it, one buffer at a time.
+      if (bytes > left) {
+        spilled_at_once = std::max(spilled_at_once, bytes);
+        continue;
+      }
+      left -= bytes;
+      activations += bytes;
+    }
+    activations += spilled_at_once;
+    activations += threads * scratch_of_thread(source, static_cast<uint64_t>(tokens.length), element);
+  }
+  return peak + ahead + written + activations + kProcess + threads * kPerThread;
 }
 
 }  // namespace gridquant::stages

@@ -4,11 +4,21 @@
 #include <cstdint>
 
 #include "stages/model_source.h"
+#include "stages/plan_file.h"
 #include "stages/token_store.h"
 
 namespace gridquant::stages {
 
-// Bytes, for products in `compute`.
-uint64_t forecast_memory(const ModelSource& source, const TokenSet& tokens, ops::Compute compute, int threads);
+// How quantize will run.
+struct MemorySetting {
+  ops::Compute compute = ops::Compute::kF32;
+  int threads = 1;
+  uint64_t budget = 0;  // hiddenStatesBudget
+  bool prefetch = true;
+};
+
+// Bytes of the largest resident set. Within 10 % of what was measured (bench/README.md).
+uint64_t forecast_memory(const ModelSource& source, const Plan& plan, const TokenSet& tokens,
+                         const MemorySetting& setting);
 
 }  // namespace gridquant::stages

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::string_view kWeightSuffix = ".weight";
 constexpr int64_t kLogitsBytes = 32 << 20;  // of one model's logits per thread
+constexpr int64_t kHeadBytes = 256 << 20;   // of lm_head in fp32: it is used in parts of the vocabulary
 constexpr int64_t kMinChunk = 16;
 constexpr int64_t kMaxChunk = 256;
 
@@ -69,8 +70,8 @@ StatusOr<LoadedPair> load_pair(const ModelSource& original, const QuantizedSourc
   for (const model::TensorSpec& spec : quantized.source.block(b)) {
     if (spec.role != model::TensorRole::kLinear || !is_packed(spec.name)) continue;
     const std::string module = spec.name.substr(0, spec.name.size() - kWeightSuffix.size());
-    GQ_ASSIGN_OR_RETURN(tensor::Tensor weight, formats::dequantize_gptq(checkpoint, module, quantized.bits));
-    pair.quantized.weights.emplace(spec.name, std::move(weight));
+    GQ_ASSIGN_OR_RETURN(formats::GptqWeight packed, formats::read_gptq(checkpoint, module, quantized.bits));
+    pair.quantized.weights.emplace(spec.name, deferred(std::move(packed)));
   }
   return pair;
 }
@@ -82,18 +83,20 @@ ModelPair::ModelPair(const ModelSource& original, const QuantizedSource& quantiz
       tokens_(tokens),
       compute_(compute),
       pool_(pool),
-      hidden_original_(tokens.count(), tokens.length, original.config.hidden_size),
-      hidden_quantized_(tokens.count(), tokens.length, original.config.hidden_size),
       walker_(original, compute, tokens.length, pool) {}
 
+Status ModelPair::reserve(ActivationBudget& budget) {
+  const int64_t width = original_.config.hidden_size;
+  GQ_ASSIGN_OR_RETURN(hidden_original_,
+                      HiddenStates::make(budget, "hidden-original", tokens_.count(), tokens_.length, width));
+  GQ_ASSIGN_OR_RETURN(hidden_quantized_,
+                      HiddenStates::make(budget, "hidden-quantized", tokens_.count(), tokens_.length, width));
+  return absl::OkStatus();
+}
+
 Status ModelPair::embed() {
-  GQ_ASSIGN_OR_RETURN(const std::string name, embedding_name(original_));
-  {
-    GQ_ASSIGN_OR_RETURN(const tensor::Tensor embedding, original_.tensors->read(name));
-    GQ_RETURN_IF_ERROR(embed_tokens(original_, embedding, tokens_, pool_, hidden_original_));
-  }
-  GQ_ASSIGN_OR_RETURN(const tensor::Tensor embedding, quantized_.source.tensors->read(name));
-  return embed_tokens(quantized_.source, embedding, tokens_, pool_, hidden_quantized_);
+  GQ_RETURN_IF_ERROR(embed_tokens(original_, tokens_, pool_, hidden_original_));
+  return embed_tokens(quantized_.source, tokens_, pool_, hidden_quantized_);
 }
 
 StatusOr<std::vector<HiddenError>> ModelPair::walk(LoadedPair pair) {
@@ -108,6 +111,8 @@ StatusOr<std::vector<HiddenError>> ModelPair::walk(LoadedPair pair) {
     GQ_RETURN_IF_ERROR(walker_.walk(*original, hidden_original_, i, thread, {}));
     GQ_RETURN_IF_ERROR(walker_.walk(*quantized, hidden_quantized_, i, thread, {}));
     errors[i] = compare(hidden_original_.sequence(i).hidden, hidden_quantized_.sequence(i).hidden);
+    hidden_original_.release(i);
+    hidden_quantized_.release(i);
     return absl::OkStatus();
   }));
   std::vector<HiddenError> by_language(tokens_.languages.size());
@@ -119,7 +124,7 @@ StatusOr<std::vector<HiddenError>> ModelPair::walk(LoadedPair pair) {
   return by_language;
 }
 
-StatusOr<ModelPair::Head> ModelPair::make_head(const ModelSource& source) {
+StatusOr<ModelPair::Head> ModelPair::open_head(const ModelSource& source) const {
   Head head;
   std::string weight_name;
   for (const model::TensorSpec& spec : source.outer()) {
@@ -128,27 +133,34 @@ StatusOr<ModelPair::Head> ModelPair::make_head(const ModelSource& source) {
     if (spec.role != model::TensorRole::kNorm) continue;
     GQ_ASSIGN_OR_RETURN(head.norm, source.tensors->read(spec.name));
   }
-  GQ_ASSIGN_OR_RETURN(const tensor::Tensor weight, source.tensors->read(weight_name));
-  if (weight.dtype() == tensor::DType::kBF16) {
-    GQ_ASSIGN_OR_RETURN(head.weight, ops::LinearWeight::pack(compute_, weight.matrix<tensor::BF16>()));
-  } else {
-    const tensor::Tensor values = tensor::to_f32(weight);
-    GQ_ASSIGN_OR_RETURN(head.weight, ops::LinearWeight::pack(compute_, values.matrix<float>()));
-  }
+  GQ_ASSIGN_OR_RETURN(head.rows, source.tensors->rows(weight_name));
   return head;
 }
 
-Status ModelPair::reserve_logits(int64_t vocab_size) {
-  const int64_t row_bytes = vocab_size * static_cast<int64_t>(sizeof(float));
+Status ModelPair::load_part(Head& head, int64_t begin, int64_t count) const {
+  head.weight = ops::LinearWeight();
+  tensor::Tensor part(head.rows->dtype(), {count, head.rows->cols()});
+  GQ_RETURN_IF_ERROR(head.rows->read(begin, count, part.raw()));
+  if (part.dtype() == tensor::DType::kBF16) {
+    GQ_ASSIGN_OR_RETURN(head.weight, ops::LinearWeight::pack(compute_, std::as_const(part).matrix<tensor::BF16>()));
+  } else {
+    const tensor::Tensor values = tensor::to_f32(part);
+    GQ_ASSIGN_OR_RETURN(head.weight, ops::LinearWeight::pack(compute_, values.matrix<float>()));
+  }
+  return absl::OkStatus();
+}
+
+void ModelPair::reserve_logits(int64_t part) {
+  const int64_t row_bytes = part * static_cast<int64_t>(sizeof(float));
   chunk_ = std::min(tokens_.length, std::clamp(kLogitsBytes / row_bytes, kMinChunk, kMaxChunk));
   for (int t = 0; t < pool_.threads(); ++t) {
     Workspace workspace;
-    workspace.original = tensor::Tensor(tensor::DType::kF32, {chunk_, vocab_size});
-    workspace.quantized = tensor::Tensor(tensor::DType::kF32, {chunk_, vocab_size});
+    workspace.original = tensor::Tensor(tensor::DType::kF32, {chunk_, part});
+    workspace.quantized = tensor::Tensor(tensor::DType::kF32, {chunk_, part});
     workspace.normed = ops::OperandBuffer(compute_, chunk_, original_.config.hidden_size);
     workspaces_.push_back(std::move(workspace));
   }
-  return absl::OkStatus();
+  rows_.resize(static_cast<size_t>(tokens_.count() * (tokens_.length - 1)));
 }
 
 Status ModelPair::logits(const ModelSource& source, const Head& head, tensor::Matrix<const float> hidden, int thread,
@@ -159,30 +171,49 @@ Status ModelPair::logits(const ModelSource& source, const Head& head, tensor::Ma
   return source.architecture->finish_logits(source.config, out);
 }
 
-Status ModelPair::predict_sequence(int64_t i, int thread, eval::Divergence& into) {
+Status ModelPair::predict_sequence(int64_t i, int thread, int64_t first_id) {
   Workspace& workspace = workspaces_[thread];
   const std::span<const int32_t> ids = tokens_.sequence(i);
   const tensor::Matrix<float> original = hidden_original_.sequence(i).hidden;
   const tensor::Matrix<float> quantized = hidden_quantized_.sequence(i).hidden;
   const int64_t predicted = tokens_.length - 1;  // the last token has no successor in the sequence
+  const int64_t width = head_original_.weight.out();
   for (int64_t begin = 0; begin < predicted; begin += chunk_) {
     const int64_t rows = std::min(chunk_, predicted - begin);
-    const tensor::Matrix<float> a = workspace.original.matrix<float>().row_range(0, rows);
-    const tensor::Matrix<float> b = workspace.quantized.matrix<float>().row_range(0, rows);
+    const tensor::Matrix<float> a{workspace.original.as<float>().data(), rows, width, width};
+    const tensor::Matrix<float> b{workspace.quantized.as<float>().data(), rows, width, width};
     GQ_RETURN_IF_ERROR(logits(original_, head_original_, original.row_range(begin, rows), thread, a));
     GQ_RETURN_IF_ERROR(logits(quantized_.source, head_quantized_, quantized.row_range(begin, rows), thread, b));
-    eval::fold(a, b, ids.subspan(static_cast<size_t>(begin) + 1, static_cast<size_t>(rows)), into);
+    eval::add_part(a, b, first_id, ids.subspan(static_cast<size_t>(begin) + 1, static_cast<size_t>(rows)),
+                   std::span(rows_).subspan(static_cast<size_t>(i * predicted + begin), static_cast<size_t>(rows)));
   }
+  hidden_original_.release(i);
+  hidden_quantized_.release(i);
   return absl::OkStatus();
 }
 
+Status ModelPair::predict_part(int64_t begin, int64_t count) {
+  GQ_RETURN_IF_ERROR(parallel(pool_, 2, [&](int64_t which, int) {
+    return load_part(which == 0 ? head_original_ : head_quantized_, begin, count);
+  }));
+  return parallel(pool_, tokens_.count(), [&](int64_t i, int thread) { return predict_sequence(i, thread, begin); });
+}
+
 StatusOr<std::vector<eval::Divergence>> ModelPair::predict() {
-  GQ_ASSIGN_OR_RETURN(head_original_, make_head(original_));
-  GQ_ASSIGN_OR_RETURN(head_quantized_, make_head(quantized_.source));
-  GQ_RETURN_IF_ERROR(reserve_logits(original_.config.vocab_size));
+  GQ_ASSIGN_OR_RETURN(head_original_, open_head(original_));
+  GQ_ASSIGN_OR_RETURN(head_quantized_, open_head(quantized_.source));
+  const int64_t vocab = original_.config.vocab_size;
+  const int64_t part =
+      std::min(vocab, std::max<int64_t>(1, kHeadBytes / (original_.config.hidden_size * int64_t{sizeof(float)})));
+  reserve_logits(part);
+  for (int64_t begin = 0; begin < vocab; begin += part) {
+    GQ_RETURN_IF_ERROR(predict_part(begin, std::min(part, vocab - begin)));
+  }
   std::vector<eval::Divergence> sequences(static_cast<size_t>(tokens_.count()));
-  GQ_RETURN_IF_ERROR(parallel(pool_, tokens_.count(),
-                              [&](int64_t i, int thread) { return predict_sequence(i, thread, sequences[i]); }));
+  const auto predicted = static_cast<size_t>(tokens_.length - 1);
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    eval::fold_rows(std::span<const eval::PartialRow>(rows_).subspan(i * predicted, predicted), sequences[i]);
+  }
   std::vector<eval::Divergence> by_language(tokens_.languages.size());
   for (int64_t i = 0; i < tokens_.count(); ++i) by_language[tokens_.language_of[i]].merge(sequences[i]);
   for (const eval::Divergence& d : by_language) {

@@ -41,6 +41,9 @@ class ModelPair {
   ModelPair(const ModelSource& original, const QuantizedSource& quantized, const TokenSet& tokens, ops::Compute compute,
             device::ThreadPool& pool);
 
+  // Makes the hidden states of both. Before anything else.
+  Status reserve(ActivationBudget& budget);
+
   // Embeds the tokens with each model's own embedding.
   Status embed();
   // Takes both through one block. Returns the errors per language.
@@ -49,15 +52,19 @@ class ModelPair {
   StatusOr<std::vector<eval::Divergence>> predict();
 
  private:
+  // Rows [begin, begin + rows of weight) of lm_head: the logits of a part of the vocabulary.
   struct Head {
     tensor::Tensor norm;
+    std::shared_ptr<const formats::RowReader> rows;
     ops::LinearWeight weight;
   };
-  StatusOr<Head> make_head(const ModelSource& source);
-  Status predict_sequence(int64_t i, int thread, eval::Divergence& into);
+  StatusOr<Head> open_head(const ModelSource& source) const;
+  Status load_part(Head& head, int64_t begin, int64_t count) const;
+  Status predict_part(int64_t begin, int64_t count);
+  Status predict_sequence(int64_t i, int thread, int64_t first_id);
   Status logits(const ModelSource& source, const Head& head, tensor::Matrix<const float> hidden, int thread,
                 tensor::Matrix<float> out);
-  Status reserve_logits(int64_t vocab_size);
+  void reserve_logits(int64_t part);
 
   const ModelSource& original_;
   const QuantizedSource& quantized_;
@@ -67,7 +74,8 @@ class ModelPair {
   HiddenStates hidden_original_, hidden_quantized_;
   BlockWalker walker_;
   Head head_original_, head_quantized_;
-  int64_t chunk_ = 0;  // rows of logits made at a time
+  int64_t chunk_ = 0;                   // rows of logits made at a time
+  std::vector<eval::PartialRow> rows_;  // [sequences, length - 1]
   struct Workspace {
     tensor::Tensor original, quantized;  // logits
     ops::OperandBuffer normed;

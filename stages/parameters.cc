@@ -7,11 +7,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "stages/catalog/size.h"
 
 namespace gridquant::stages {
 namespace {
 
 using nlohmann::json;
+
+std::optional<int64_t> size_of(const json& value) {
+  return read_size(value.is_string() ? value.get<std::string>() : value.dump());
+}
 
 bool has_type(const Field& field, const json& value) {
   switch (field.type) {
@@ -23,6 +28,8 @@ bool has_type(const Field& field, const json& value) {
       return value.is_number_integer();
     case FieldType::kNumber:
       return value.is_number();
+    case FieldType::kSize:
+      return size_of(value).has_value();
     case FieldType::kBool:
       return value.is_boolean();
     case FieldType::kStringList:
@@ -44,6 +51,8 @@ const char* type_name(FieldType type) {
       return "a whole number";
     case FieldType::kNumber:
       return "a number";
+    case FieldType::kSize:
+      return "a size such as 2Gi";
     case FieldType::kBool:
       return "true or false";
     case FieldType::kStringList:
@@ -103,6 +112,10 @@ void complete(const std::vector<Field>& fields, const std::string& prefix, json&
 }
 
 }  // namespace
+
+uint64_t size_parameter(const json& with, const std::string& name) {
+  return static_cast<uint64_t>(size_of(with.at(name)).value_or(0));
+}
 
 StatusOr<json> complete_parameters(const StageInfo& stage, const json& with) {
   json completed = with.is_null() ? json::object() : with;

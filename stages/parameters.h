@@ -12,4 +12,7 @@ namespace gridquant::stages {
 // `with` with every default filled in. InvalidArgument lists all that is wrong.
 StatusOr<nlohmann::json> complete_parameters(const StageInfo& stage, const nlohmann::json& with);
 
+// Bytes of a parameter of type kSize, out of complete parameters.
+uint64_t size_parameter(const nlohmann::json& with, const std::string& name);
+
 }  // namespace gridquant::stages

@@ -10,6 +10,7 @@
 #include "stages/inputs.h"
 #include "stages/memory_forecast.h"
 #include "stages/name_match.h"
+#include "stages/parameters.h"
 #include "stages/plan_file.h"
 #include "stages/site_statistics.h"
 
@@ -242,7 +243,12 @@ Status run_plan(StageContext& context) {
   summarize(source, plan, context.summary);
   // Depends on machine and threads, which must not show in plan.json: that is part of later stages' keys.
   GQ_ASSIGN_OR_RETURN(const ops::Compute compute, device::resolve_compute("auto", context.cpu));
-  context.summary["memory_bytes"] = forecast_memory(source, tokens, compute, context.pool.threads());
+  MemorySetting setting;  // as quantize runs unless it is told otherwise
+  setting.compute = compute;
+  setting.threads = context.pool.threads();
+  GQ_ASSIGN_OR_RETURN(const json defaults, complete_parameters(*find_stage("quantize"), json::object()));
+  setting.budget = size_parameter(defaults, "hiddenStatesBudget");
+  context.summary["memory_bytes"] = forecast_memory(source, plan, tokens, setting);
   return write_plan(context.env, context.task.artifact, plan);
 }
 

@@ -6,7 +6,9 @@
 #include "stages/checkpoint_shards.h"
 #include "stages/context.h"
 #include "stages/inputs.h"
+#include "stages/memory_forecast.h"
 #include "stages/parallel.h"
+#include "stages/parameters.h"
 #include "stages/phase_times.h"
 #include "stages/prefetch.h"
 #include "stages/site_statistics.h"
@@ -37,6 +39,7 @@ class Quantization {
         tokens_(tokens),
         compute_(compute),
         prefetch_(context.task.with.at("prefetch").get<bool>()),
+        budget_(context.env, context.task.artifact, size_parameter(context.task.with, "hiddenStatesBudget")),
         times_(context.clock) {}
 
   Status run() {
@@ -79,22 +82,17 @@ class Quantization {
     return absl::OkStatus();
   }
 
-  // Reads what lies outside the blocks, writes it as shard 0 beside the first block's work, and embeds the tokens.
+  // What lies outside the blocks goes from file to file as shard 0 beside the first block's work.
   Status start(HiddenStates* hidden) {
-    std::vector<formats::NamedTensor> outer;
-    GQ_ASSIGN_OR_RETURN(const std::string embedding, embedding_name(source_));
-    for (const model::TensorSpec& spec : source_.outer()) {
-      if (shards_->outer_committed() && spec.name != embedding) continue;
-      GQ_ASSIGN_OR_RETURN(tensor::Tensor tensor, source_.tensors->read(spec.name));
-      outer.push_back({spec.name, std::move(tensor)});
-    }
-    times_.lap("read");
-    for (const formats::NamedTensor& named : outer) {
-      if (named.name != embedding || hidden == nullptr) continue;
-      GQ_RETURN_IF_ERROR(embed_tokens(source_, named.tensor, tokens_, context_.pool, *hidden));
-    }
+    if (hidden != nullptr) GQ_RETURN_IF_ERROR(embed_tokens(source_, tokens_, context_.pool, *hidden));
     times_.lap("forward");
-    return shards_->outer_committed() ? absl::OkStatus() : shards_->commit_outer(std::move(outer));
+    if (shards_->outer_committed()) return absl::OkStatus();
+    std::vector<formats::StreamedTensor> outer;
+    for (const model::TensorSpec& spec : source_.outer()) {
+      GQ_ASSIGN_OR_RETURN(std::unique_ptr<formats::RowReader> rows, source_.tensors->rows(spec.name));
+      outer.push_back(formats::streamed(spec.name, std::move(rows)));
+    }
+    return shards_->commit_outer(std::move(outer));
   }
 
   // Committed blocks: their outputs are the next block's inputs. No Hessian, no solving.
@@ -154,10 +152,11 @@ class Quantization {
     GQ_RETURN_IF_ERROR(tell_resumed());
     const int64_t blocks = source_.config.block_count;
     if (resumed_ == blocks) return shards_->outer_committed() ? absl::OkStatus() : start(nullptr);
-    HiddenStates hidden(tokens_.count(), tokens_.length, source_.config.hidden_size);
+    GQ_ASSIGN_OR_RETURN(HiddenStates hidden, HiddenStates::make(budget_, "hidden", tokens_.count(), tokens_.length,
+                                                                source_.config.hidden_size));
     GQ_RETURN_IF_ERROR(start(&hidden));
     GQ_RETURN_IF_ERROR(replay(hidden));
-    BlockQuantizer quantizer(source_, plan_, compute_, context_.pool, times_);
+    BlockQuantizer quantizer(source_, plan_, compute_, {context_.pool, times_, budget_});
     Prefetcher<LoadedBlock> loader(resumed_, blocks, prefetch_, [this](int64_t b) { return load(b); });
     for (int64_t b = resumed_; b < blocks; ++b) {
       GQ_RETURN_IF_ERROR(step(b, "quantizing"));
@@ -232,8 +231,10 @@ class Quantization {
     for (const std::string& name : part.weights) {
       const PlannedTensor* planned = plan_.find(name);
       if (planned == nullptr || !planned->quantize) continue;
-      const tensor::Matrix<const float> w = std::as_const(loaded.weights.at(name)).matrix<float>();
-      GQ_ASSIGN_OR_RETURN(quant::SolveResult solved, quant::solve_rtn(w, diagonal, plan_.options, context_.pool));
+      GQ_ASSIGN_OR_RETURN(LoadedWeight stored, loaded.take(name));
+      GQ_ASSIGN_OR_RETURN(const tensor::Tensor w, stored.take(context_.pool));
+      GQ_ASSIGN_OR_RETURN(quant::SolveResult solved,
+                          quant::solve_rtn(w.matrix<float>(), diagonal, plan_.options, context_.pool));
       const double error = solved.weight_energy > 0 ? solved.weighted_error / solved.weight_energy : 0;
       block.layers.push_back({{"block", loaded.index}, {"tensor", name}, {"relative_error", error}});
       block.weights.emplace_back(name, std::move(solved.weight));
@@ -253,8 +254,14 @@ class Quantization {
     summary["phases"] = times_.seconds();
     summary["compute"] = device::name_of(compute_);
     summary["threads"] = context_.pool.threads();
+    summary["memory_forecast_bytes"] = forecast_memory(source_, plan_, tokens_, memory_setting());
+    summary["spilled_bytes"] = budget_.spilled_bytes();
     summary["peak_rss_bytes"] = peak_rss_bytes();
     context_.progress.progress(source_.config.block_count, source_.config.block_count, "block", "done");
+  }
+
+  MemorySetting memory_setting() const {
+    return {compute_, context_.pool.threads(), size_parameter(context_.task.with, "hiddenStatesBudget"), prefetch_};
   }
 
   StageContext& context_;
@@ -263,6 +270,7 @@ class Quantization {
   const TokenSet& tokens_;
   ops::Compute compute_;
   bool prefetch_;
+  ActivationBudget budget_;
   PhaseTimes times_;
   std::unique_ptr<CheckpointShards> shards_;
   int64_t resumed_ = 0;

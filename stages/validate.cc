@@ -5,6 +5,7 @@
 #include "stages/disjoint.h"
 #include "stages/inputs.h"
 #include "stages/model_pair.h"
+#include "stages/parameters.h"
 #include "stages/prefetch.h"
 
 namespace gridquant::stages {
@@ -42,7 +43,8 @@ StatusOr<json> walk_blocks(StageContext& context, const ModelSource& original, c
                            const TokenSet& tokens, ModelPair& pair) {
   const int64_t blocks = original.config.block_count;
   json errors = json::array();
-  Prefetcher<LoadedPair> loader(0, blocks, true, [&](int64_t b) { return load_pair(original, quantized, b); });
+  const bool ahead = context.task.with.at("prefetch").get<bool>();
+  Prefetcher<LoadedPair> loader(0, blocks, ahead, [&](int64_t b) { return load_pair(original, quantized, b); });
   for (int64_t b = 0; b < blocks; ++b) {
     if (context.cancelled) return absl::CancelledError("asked to stop");
     context.progress.progress(b, blocks + 1, "block", "comparing");
@@ -75,6 +77,8 @@ Status run_validate(StageContext& context) {
   GQ_ASSIGN_OR_RETURN(const TokenSet tokens, tokenize(context, original));
   GQ_RETURN_IF_ERROR(check_disjoint(calibration, tokens));
   ModelPair pair(original, quantized, tokens, compute, context.pool);
+  ActivationBudget budget(context.env, context.task.artifact, size_parameter(context.task.with, "hiddenStatesBudget"));
+  GQ_RETURN_IF_ERROR(pair.reserve(budget));
   GQ_RETURN_IF_ERROR(pair.embed());
   GQ_ASSIGN_OR_RETURN(json blocks, walk_blocks(context, original, quantized, tokens, pair));
   GQ_ASSIGN_OR_RETURN(const std::vector<eval::Divergence> divergence, pair.predict());

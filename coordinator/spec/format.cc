@@ -160,6 +160,8 @@ Shape shape_of(stages::FieldType type) {
       return Shape::kBool;
     case stages::FieldType::kPath:
       return Shape::kPath;
+    case stages::FieldType::kSize:
+      return Shape::kSize;
     case stages::FieldType::kStringList:
       return Shape::kStringList;
     case stages::FieldType::kObjectList:

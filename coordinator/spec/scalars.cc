@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "coordinator/spec/source.h"
+#include "stages/catalog/size.h"
 
 namespace gridquant::spec {
 namespace {
@@ -56,10 +57,6 @@ struct Unit {
 // Longer names first where one begins another.
 constexpr std::array kDurationUnits = {Unit{"d", 86'400'000}, Unit{"h", 3'600'000}, Unit{"ms", 1}, Unit{"m", 60'000},
                                        Unit{"s", 1'000}};
-constexpr std::array kSizeUnits = {
-    Unit{"", 1},          Unit{"k", 1'000},    Unit{"M", 1'000'000},  Unit{"G", 1'000'000'000},
-    Unit{"Ki", 1 << 10},  Unit{"Mi", 1 << 20}, Unit{"Gi", 1LL << 30}, Unit{"T", 1'000'000'000'000},
-    Unit{"Ti", 1LL << 40}};
 constexpr int64_t kMaxDurationMs = 10'000LL * 86'400'000;
 
 std::optional<int64_t> whole_number(std::string_view digits) {
@@ -122,16 +119,7 @@ std::optional<int64_t> read_duration(std::string_view text) {
 }
 
 std::optional<int64_t> read_size(std::string_view text) {
-  const size_t digits = skip_digits(text, 0);
-  const auto count = whole_number(text.substr(0, digits));
-  if (!count) return std::nullopt;
-  const std::string_view suffix = text.substr(digits);
-  for (const Unit& unit : kSizeUnits) {
-    if (suffix != unit.name) continue;
-    if (*count > std::numeric_limits<int64_t>::max() / unit.factor) return std::nullopt;
-    return *count * unit.factor;
-  }
-  return std::nullopt;
+  return stages::read_size(text);
 }
 
 bool is_dns_label(std::string_view text) {

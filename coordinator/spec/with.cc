@@ -18,6 +18,8 @@ bool fits(StaticType type, Shape shape) {
       return type == StaticType::kNumber;
     case Shape::kBool:
       return type == StaticType::kBool;
+    case Shape::kSize:
+      return type == StaticType::kNumber || type == StaticType::kText;
     case Shape::kString:
     case Shape::kPath:
       return type == StaticType::kText;

@@ -84,6 +84,9 @@ class KeyMaker {
     }
     const stages::StageInfo* info = stages::find_stage(stage.uses);
     if (info == nullptr) return absl::InternalError("the catalog has no stage " + stage.uses);
+    for (const stages::Field& field : info->fields) {
+      if (!field.in_key && with.is_object()) with.erase(field.name);
+    }
     GQ_RETURN_IF_ERROR(replace_paths(fingerprints_, info->fields, with));
     components["with"] = std::move(with);
     keys[stage.name] = StageKey{base::digest_of(components.dump()), components};

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/eval/divergence.cc"
@@ -16,14 +17,14 @@
 #define GRIDQUANT_ENGINE_EVAL_DIVERGENCE_ONCE
 namespace gridquant::eval {
 
-// What the two softmaxes of a row need. Exponents are relative to each row's maximum.
+// What the two softmaxes of a part of a row need. Exponents are relative to the part's maxima.
 struct RowSums {
   float max_a = 0;
   float max_b = 0;
   size_t argmax_a = 0;  // the first of equal ones
-  double sum_a = 0;     // sum of exp(a - max_a)
+  double sum_a = 0;
   double sum_b = 0;
-  double dot = 0;  // sum of exp(a - max_a) * ((a - max_a) - (b - max_b))
+  double dot = 0;
 };
 
 }  // namespace gridquant::eval
@@ -133,29 +134,91 @@ double Divergence::top1_agreement() const {
   return tokens == 0 ? 0 : static_cast<double>(top1_agree) / tokens;
 }
 
-void fold(tensor::Matrix<const float> original, tensor::Matrix<const float> quantized, std::span<const int32_t> targets,
-          Divergence& into) {
+namespace {
+
+// Exponents that were relative to the old maxima become relative to these. NaN stays NaN.
+void shift(double max_a, double max_b, PartialRow& row) {
+  const double by_a = max_a - row.max_a;
+  const double by_b = max_b - row.max_b;
+  const double scale = std::exp(-by_a);
+  row.dot = scale * (row.dot + row.sum_a * (by_b - by_a));
+  row.sum_a *= scale;
+  row.sum_b *= std::exp(-by_b);
+  row.max_a = static_cast<float>(max_a);
+  row.max_b = static_cast<float>(max_b);
+}
+
+void merge(const RowSums& part, const float* b, size_t count, PartialRow& row) {
+  const bool found = part.argmax_a < count;
+  PartialRow other;
+  other.max_a = part.max_a;
+  other.max_b = part.max_b;
+  other.sum_a = part.sum_a;
+  other.sum_b = part.sum_b;
+  other.dot = part.dot;
+  if (!row.begun) {
+    other.target_a = row.target_a;
+    other.target_b = row.target_b;
+    other.best_b = found ? b[part.argmax_a] : 0;
+    other.found = found;
+    other.begun = true;
+    row = other;
+    return;
+  }
+  if (part.max_a > row.max_a && found) row.best_b = b[part.argmax_a];
+  row.found = row.found && found;
+  const float max_a = std::max(row.max_a, part.max_a);
+  const float max_b = std::max(row.max_b, part.max_b);
+  shift(max_a, max_b, row);
+  shift(max_a, max_b, other);
+  row.sum_a += other.sum_a;
+  row.sum_b += other.sum_b;
+  row.dot += other.dot;
+}
+
+}  // namespace
+
+void add_part(tensor::Matrix<const float> original, tensor::Matrix<const float> quantized, int64_t first_id,
+              std::span<const int32_t> targets, std::span<PartialRow> rows) {
   assert(original.rows == quantized.rows && original.cols == quantized.cols && original.cols > 0);
-  assert(static_cast<int64_t>(targets.size()) == original.rows);
+  assert(static_cast<int64_t>(targets.size()) == original.rows && rows.size() == targets.size());
+  const auto count = static_cast<size_t>(original.cols);
   for (int64_t r = 0; r < original.rows; ++r) {
     const float* a = original.row(r);
     const float* b = quantized.row(r);
-    const RowSums sums = HWY_DYNAMIC_DISPATCH(row_sums)(a, b, static_cast<size_t>(original.cols));
+    PartialRow& row = rows[static_cast<size_t>(r)];
+    const int64_t target = targets[static_cast<size_t>(r)] - first_id;
+    if (target >= 0 && target < original.cols) {
+      row.target_a = a[target];
+      row.target_b = b[target];
+    }
+    merge(HWY_DYNAMIC_DISPATCH(row_sums)(a, b, count), b, count, row);
+  }
+}
+
+void fold_rows(std::span<const PartialRow> rows, Divergence& into) {
+  for (const PartialRow& sums : rows) {
     const double log_a = std::log(sums.sum_a);
     const double log_b = std::log(sums.sum_b);
     // A divergence is never negative; what rounding leaves below zero is zero. NaN stays NaN.
     const double kl = sums.dot / sums.sum_a - log_a + log_b;
     Divergence row;
     row.tokens = 1;
-    row.nll_original = log_a - (static_cast<double>(a[targets[r]]) - sums.max_a);
-    row.nll_quantized = log_b - (static_cast<double>(b[targets[r]]) - sums.max_b);
+    row.nll_original = log_a - (static_cast<double>(sums.target_a) - sums.max_a);
+    row.nll_quantized = log_b - (static_cast<double>(sums.target_b) - sums.max_b);
     row.kl = kl < 0 ? 0 : kl;
     row.kl_max = row.kl;
     // A tie in the quantized model that includes the original's choice counts as agreement.
-    const bool found = sums.argmax_a < static_cast<size_t>(original.cols);
-    row.top1_agree = found && b[sums.argmax_a] == sums.max_b ? 1 : 0;
+    row.top1_agree = sums.found && sums.best_b == sums.max_b ? 1 : 0;
     into.merge(row);
   }
+}
+
+void fold(tensor::Matrix<const float> original, tensor::Matrix<const float> quantized, std::span<const int32_t> targets,
+          Divergence& into) {
+  std::vector<PartialRow> rows(targets.size());
+  add_part(original, quantized, 0, targets, rows);
+  fold_rows(rows, into);
 }
 
 }  // namespace gridquant::eval

@@ -92,6 +92,25 @@ bool has_non_finite(std::span<const float> values) {
   return any != 0;
 }
 
+// The same of bf16 (mask 0x7f80) or fp16 (0x7c00) bit patterns.
+bool has_non_finite(std::span<const uint16_t> values, uint16_t mask) {
+  uint16_t worst[kLanes] = {};
+  size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) worst[lane] |= (values[i + lane] & mask) == mask ? 1 : 0;
+  }
+  uint16_t any = 0;
+  for (const uint16_t lane : worst) any |= lane;
+  for (; i < values.size(); ++i) any |= (values[i] & mask) == mask ? 1 : 0;
+  return any != 0;
+}
+
+bool has_non_finite(DType dtype, std::span<const std::byte> raw) {
+  if (dtype == DType::kF32) return has_non_finite({reinterpret_cast<const float*>(raw.data()), raw.size() / 4});
+  return has_non_finite({reinterpret_cast<const uint16_t*>(raw.data()), raw.size() / 2},
+                        dtype == DType::kBF16 ? 0x7f80 : 0x7c00);
+}
+
 Status non_finite(const std::string& file, const std::string& name, const tensor::Shape& shape, int64_t at) {
   std::string place;
   if (shape.size() > 1) {
@@ -130,6 +149,36 @@ StatusOr<Tensor> read_checked(const SafetensorsFile& file, const std::string& na
   }
   return out;
 }
+
+// In its own type.
+StatusOr<Tensor> read_narrow(const SafetensorsFile& file, const std::string& name, const TensorEntry& entry) {
+  Tensor out(entry.dtype, entry.shape);
+  const size_t width = tensor::size_of(entry.dtype);
+  for (size_t at = 0; at < out.bytes(); at += kChunk * width) {
+    const std::span<std::byte> part = out.raw().subspan(at, std::min(kChunk * width, out.bytes() - at));
+    GQ_RETURN_IF_ERROR(file.read_bytes(entry, at, part));
+    if (!has_non_finite(entry.dtype, part)) continue;
+    return read_checked(file, name, entry).status();  // finds the element
+  }
+  return out;
+}
+
+class FileRows final : public RowReader {
+ public:
+  FileRows(std::shared_ptr<const SafetensorsFile> file, const TensorEntry& entry)
+      : RowReader(entry.dtype, entry.shape), file_(std::move(file)), entry_(entry) {}
+  Status read(int64_t begin, int64_t count, std::span<std::byte> to) const override {
+    if (begin < 0 || count < 0 || begin > rows() || count > rows() - begin ||
+        to.size() != static_cast<size_t>(count) * row_bytes()) {
+      return absl::InternalError(file_->path() + ": rows outside of a tensor");
+    }
+    return file_->read_bytes(entry_, static_cast<uint64_t>(begin) * row_bytes(), to);
+  }
+
+ private:
+  std::shared_ptr<const SafetensorsFile> file_;
+  TensorEntry entry_;
+};
 
 }  // namespace
 
@@ -213,7 +262,13 @@ StatusOr<Tensor> Checkpoint::read(const std::string& name) const {
   return tensor;
 }
 
-StatusOr<Tensor> Checkpoint::read_f32(const std::string& name, const tensor::Shape& shape) const {
+StatusOr<std::unique_ptr<RowReader>> Checkpoint::rows(const std::string& name) const {
+  const auto it = where_.find(name);
+  if (it == where_.end()) return absl::NotFoundError(folder_ + ": the model has no tensor \"" + name + "\"");
+  return std::make_unique<FileRows>(it->second.file, it->second.entry);
+}
+
+Status Checkpoint::check_weight(const std::string& name, const tensor::Shape& shape) const {
   const TensorEntry* entry = find(name);
   if (entry == nullptr) {
     return absl::NotFoundError(folder_ + ": the model has no tensor \"" + name + "\", which its config.json calls for");
@@ -229,7 +284,17 @@ StatusOr<Tensor> Checkpoint::read_f32(const std::string& name, const tensor::Sha
                                          tensor::to_string(entry->shape) + "; the model's config.json calls for " +
                                          tensor::to_string(shape));
   }
-  return read_checked(file, name, *entry);
+  return absl::OkStatus();
+}
+
+StatusOr<Tensor> Checkpoint::read_f32(const std::string& name, const tensor::Shape& shape) const {
+  GQ_RETURN_IF_ERROR(check_weight(name, shape));
+  return read_checked(*where_.at(name).file, name, *find(name));
+}
+
+StatusOr<Tensor> Checkpoint::read_weight(const std::string& name, const tensor::Shape& shape) const {
+  GQ_RETURN_IF_ERROR(check_weight(name, shape));
+  return read_narrow(*where_.at(name).file, name, *find(name));
 }
 
 uint64_t Checkpoint::total_bytes() const {

@@ -27,14 +27,18 @@ class Checkpoint final : public TensorSource {
   StatusOr<tensor::Tensor> read(const std::string& name) const override;  // any dtype
   // F32, F16 and BF16 tensors.
   StatusOr<tensor::Tensor> read_f32(const std::string& name, const tensor::Shape& shape) const override;
-  uint64_t total_bytes() const;            // of all tensors
-  std::vector<std::string> files() const;  // file names of the shards
+  StatusOr<tensor::Tensor> read_weight(const std::string& name, const tensor::Shape& shape) const override;
+  StatusOr<std::unique_ptr<RowReader>> rows(const std::string& name) const override;  // reads nothing yet
+  uint64_t total_bytes() const;                                                       // of all tensors
+  std::vector<std::string> files() const;                                             // file names of the shards
 
  private:
   struct Place {
     std::shared_ptr<const SafetensorsFile> file;
     TensorEntry entry;
   };
+  Status check_weight(const std::string& name, const tensor::Shape& shape) const;
+
   std::string folder_;
   std::map<std::string, Place> where_;
   std::vector<std::string> files_;

@@ -190,13 +190,19 @@ Status CheckpointWriter::remove_index() {
 }
 
 Status CheckpointWriter::commit_shard(int index, std::span<const NamedTensor> tensors) {
+  std::vector<StreamedTensor> all;
+  for (const NamedTensor& tensor : tensors) all.push_back(streamed(tensor));
+  return commit_shard(index, all);
+}
+
+Status CheckpointWriter::commit_shard(int index, std::span<const StreamedTensor> tensors) {
   if (index < 0 || index >= options_.shard_count) {
     return absl::InternalError("shard " + std::to_string(index) + " of " + std::to_string(options_.shard_count));
   }
   Record record;
   record.file = shard_name(index);
-  for (const NamedTensor& tensor : tensors) {
-    record.tensors[tensor.name] = tensor.tensor.bytes();
+  for (const StreamedTensor& tensor : tensors) {
+    record.tensors[tensor.name] = tensor.bytes();
     for (const auto& [other, written] : records_) {
       if (other == index || !written.tensors.contains(tensor.name)) continue;
       return absl::InternalError("tensor \"" + tensor.name + "\" is in shard " + written.file + " already");

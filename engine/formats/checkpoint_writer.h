@@ -66,6 +66,7 @@ class CheckpointWriter {
   // Where the shard is, or will be.
   std::string shard_path(int index) const;
   // Durable when it returns OK. A tensor name that another shard holds is an error.
+  Status commit_shard(int index, std::span<const StreamedTensor> tensors);
   Status commit_shard(int index, std::span<const NamedTensor> tensors);
   // Requires every shard to be committed. May be repeated.
   Status finish(const FinishOptions& options);

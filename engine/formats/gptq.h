@@ -19,7 +19,19 @@ StatusOr<std::vector<NamedTensor>> to_gptq(const std::string& module, const quan
 std::vector<std::pair<std::string, TensorEntry>> gptq_entries(const std::string& module, const quant::GridSpec& grid,
                                                               int64_t rows, int64_t cols);
 
-// The reader, written independently of the writer: fp32 [N, K] from the four tensors of `module` in `checkpoint`.
+// The reader, written independently of the writer. The four tensors of `module` in `checkpoint`, checked:
+struct GptqWeight {
+  tensor::Tensor qweight, qzeros, scales, g_idx;
+  std::vector<int32_t> zeros;  // true zero points [G, N]
+  int64_t rows = 0;            // N
+  int64_t cols = 0;            // K
+  int64_t groups = 0;          // G
+  int bits = 0;
+};
+StatusOr<GptqWeight> read_gptq(const TensorSource& checkpoint, const std::string& module, int bits);
+// fp32 [N, K]. `weight` is what read_gptq gave.
+tensor::Tensor dequantize(const GptqWeight& weight);
+// Both at once.
 StatusOr<tensor::Tensor> dequantize_gptq(const TensorSource& checkpoint, const std::string& module, int bits);
 
 // The value of config.json's "quantization_config", and of quantize_config.json. JSON text.

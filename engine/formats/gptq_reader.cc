@@ -15,14 +15,6 @@ using tensor::Tensor;
 constexpr int64_t kWordBits = 32;
 constexpr int64_t kTile = 64;
 
-struct Container {
-  Tensor qweight, qzeros, scales, g_idx;
-  int64_t rows = 0;    // N
-  int64_t cols = 0;    // K
-  int64_t groups = 0;  // G
-  int bits = 0;
-};
-
 Status wrong(const TensorSource& checkpoint, const std::string& tensor, const std::string& what) {
   return absl::FailedPreconditionError(checkpoint.path() + ": tensor \"" + tensor + "\" " + what +
                                        "; this is not a GPTQ checkpoint that gridquant can read");
@@ -47,7 +39,7 @@ Status check_shape(const TensorSource& checkpoint, const std::string& name, cons
                "has the shape " + tensor::to_string(part.shape()) + " where " + tensor::to_string(shape) + " belongs");
 }
 
-Status check_values(const TensorSource& checkpoint, const std::string& module, const Container& parts) {
+Status check_values(const TensorSource& checkpoint, const std::string& module, const GptqWeight& parts) {
   for (const tensor::F16 scale : parts.scales.as<tensor::F16>()) {
     if ((scale.bits & 0x7c00) == 0x7c00) return wrong(checkpoint, module + ".scales", "holds NaN or infinity");
   }
@@ -60,8 +52,8 @@ Status check_values(const TensorSource& checkpoint, const std::string& module, c
   return absl::OkStatus();
 }
 
-StatusOr<Container> read_container(const TensorSource& checkpoint, const std::string& module, int bits) {
-  Container parts;
+StatusOr<GptqWeight> read_container(const TensorSource& checkpoint, const std::string& module, int bits) {
+  GptqWeight parts;
   parts.bits = bits;
   GQ_ASSIGN_OR_RETURN(parts.qweight, read_part(checkpoint, module + ".qweight", DType::kI32, 2));
   GQ_ASSIGN_OR_RETURN(parts.qzeros, read_part(checkpoint, module + ".qzeros", DType::kI32, 2));
@@ -95,7 +87,7 @@ uint32_t take(const int32_t* words, int64_t step, int64_t index, int bits) {
 // True zero points [G, N]. In v1 the stored value is one less; the largest stored value would mean 2^bits, which some
 // loaders wrap to 0 and others do not.
 StatusOr<std::vector<int32_t>> read_zeros(const TensorSource& checkpoint, const std::string& module,
-                                          const Container& parts) {
+                                          const GptqWeight& parts) {
   std::vector<int32_t> zeros(static_cast<size_t>(parts.groups * parts.rows));
   for (int64_t group = 0; group < parts.groups; ++group) {
     const int32_t* words = parts.qzeros.as<int32_t>().data() + group * parts.qzeros.dim(1);
@@ -139,12 +131,22 @@ void dequantize_row(const RowView& row, int64_t count, float* out) {
 
 }  // namespace
 
-StatusOr<Tensor> dequantize_gptq(const TensorSource& checkpoint, const std::string& module, int bits) {
+StatusOr<GptqWeight> read_gptq(const TensorSource& checkpoint, const std::string& module, int bits) {
   if (bits != 2 && bits != 3 && bits != 4 && bits != 8) {
     return absl::InvalidArgumentError(module + ": the GPTQ container has no " + std::to_string(bits) + "-bit form");
   }
-  GQ_ASSIGN_OR_RETURN(const Container parts, read_container(checkpoint, module, bits));
-  GQ_ASSIGN_OR_RETURN(const std::vector<int32_t> zeros, read_zeros(checkpoint, module, parts));
+  GQ_ASSIGN_OR_RETURN(GptqWeight parts, read_container(checkpoint, module, bits));
+  GQ_ASSIGN_OR_RETURN(parts.zeros, read_zeros(checkpoint, module, parts));
+  return parts;
+}
+
+StatusOr<Tensor> dequantize_gptq(const TensorSource& checkpoint, const std::string& module, int bits) {
+  GQ_ASSIGN_OR_RETURN(const GptqWeight parts, read_gptq(checkpoint, module, bits));
+  return dequantize(parts);
+}
+
+Tensor dequantize(const GptqWeight& parts) {
+  const int bits = parts.bits;
   const Tensor scales = tensor::to_f32(parts.scales);
   const int32_t* words = parts.qweight.as<int32_t>().data();
   const auto g_idx = parts.g_idx.as<int32_t>();
@@ -160,7 +162,7 @@ StatusOr<Tensor> dequantize_gptq(const TensorSource& checkpoint, const std::stri
         const int64_t group = g_idx[k + j] * parts.rows + n;
         const RowView row{
             words + bit / kWordBits * parts.rows + n, words + (bit + bits - 1) / kWordBits * parts.rows + n,
-            scales.as<float>().data() + group,        zeros.data() + group,
+            scales.as<float>().data() + group,        parts.zeros.data() + group,
             static_cast<int>(bit % kWordBits),        bits};
         dequantize_row(row, tile_rows, tile + j * kTile);
       }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -13,6 +14,7 @@
 
 #include "engine/base/env.h"
 #include "engine/base/status.h"
+#include "engine/formats/row_reader.h"
 #include "engine/tensor/tensor.h"
 
 namespace gridquant::formats {
@@ -58,6 +60,21 @@ struct NamedTensor {
   tensor::Tensor tensor;
 };
 
+// A tensor whose content is made while the file is written. `write` calls `append` with all of its bytes, in order, in
+// pieces of any size; it runs once.
+struct StreamedTensor {
+  using Append = std::function<Status(std::span<const std::byte>)>;
+  std::string name;
+  tensor::DType dtype = tensor::DType::kF32;
+  tensor::Shape shape;
+  std::function<Status(const Append& append)> write;
+
+  uint64_t bytes() const { return static_cast<uint64_t>(tensor::element_count(shape)) * tensor::size_of(dtype); }
+};
+// Of a tensor in memory (borrowed), and of rows that are read a piece at a time.
+StreamedTensor streamed(const NamedTensor& tensor);
+StreamedTensor streamed(std::string name, std::shared_ptr<const RowReader> rows);
+
 struct WrittenFile {
   uint64_t bytes = 0;
   std::string sha256;
@@ -67,8 +84,8 @@ struct WrittenFile {
 // library writes with metadata {"format": "pt"}: tensors ordered by dtype (widest first), then name, whatever order is
 // given; header padded with spaces to 8 bytes. InvalidArgument for a name twice, empty, reserved or not UTF-8.
 StatusOr<WrittenFile> write_safetensors_file(base::Env& env, const std::string& path,
-                                             std::span<const NamedTensor> tensors);
-// The same, without the digest. Returns the file's size in bytes.
+                                             std::span<const StreamedTensor> tensors);
+// The same of tensors in memory, without the digest. Returns the file's size in bytes.
 StatusOr<uint64_t> write_safetensors(base::Env& env, const std::string& path, std::span<const NamedTensor> tensors);
 // The size that write_safetensors would give, from names, dtypes and shapes alone (begin and bytes are not looked at).
 uint64_t safetensors_size(std::span<const std::pair<std::string, TensorEntry>> tensors);

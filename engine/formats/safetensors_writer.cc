@@ -14,6 +14,8 @@ namespace {
 
 using tensor::DType;
 
+constexpr int64_t kStreamBytes = 4 << 20;  // of a tensor that is read and written in pieces
+
 // The library sorts by its own enumeration of dtypes, largest first: wide types first keep every tensor aligned.
 int rank_of(DType dtype) {
   static constexpr DType kOrder[] = {DType::kU64,    DType::kI64,    DType::kF64, DType::kF32, DType::kU32,
@@ -99,12 +101,11 @@ class Sink {
   uint64_t bytes_ = 0;
 };
 
-StatusOr<uint64_t> write_content(base::Env& env, const std::string& path, std::span<const NamedTensor> tensors,
+StatusOr<uint64_t> write_content(base::Env& env, const std::string& path, std::span<const StreamedTensor> tensors,
                                  base::Digester* digester) {
   std::vector<Item> items;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    items.push_back({tensors[i].name, tensors[i].tensor.dtype(), &tensors[i].tensor.shape(), i});
-  }
+  for (size_t i = 0; i < tensors.size(); ++i)
+    items.push_back({tensors[i].name, tensors[i].dtype, &tensors[i].shape, i});
   GQ_RETURN_IF_ERROR(check_names(items, path));
   sort_for_file(items);
   const std::string head = header_text(items);
@@ -112,14 +113,18 @@ StatusOr<uint64_t> write_content(base::Env& env, const std::string& path, std::s
   Sink sink(*file, digester);
   GQ_RETURN_IF_ERROR(sink.append(std::as_bytes(std::span(head))));
   for (const Item& item : items) {
-    if (item.bytes() > 0) GQ_RETURN_IF_ERROR(sink.append(tensors[item.index].tensor.raw()));
+    const uint64_t end = sink.bytes() + item.bytes();
+    GQ_RETURN_IF_ERROR(tensors[item.index].write([&](std::span<const std::byte> part) { return sink.append(part); }));
+    if (sink.bytes() != end) {
+      return absl::InternalError(path + ": tensor \"" + std::string(item.name) + "\" gave another number of bytes");
+    }
   }
   GQ_RETURN_IF_ERROR(file->sync());
   GQ_RETURN_IF_ERROR(file->close());
   return sink.bytes();
 }
 
-StatusOr<uint64_t> write_whole(base::Env& env, const std::string& path, std::span<const NamedTensor> tensors,
+StatusOr<uint64_t> write_whole(base::Env& env, const std::string& path, std::span<const StreamedTensor> tensors,
                                base::Digester* digester) {
   const std::string temporary = path + ".tmp";
   auto bytes = write_content(env, temporary, tensors, digester);
@@ -135,15 +140,39 @@ StatusOr<uint64_t> write_whole(base::Env& env, const std::string& path, std::spa
 
 }  // namespace
 
+StreamedTensor streamed(const NamedTensor& tensor) {
+  return {tensor.name, tensor.tensor.dtype(), tensor.tensor.shape(),
+          [raw = tensor.tensor.raw()](const StreamedTensor::Append& append) {
+            return raw.empty() ? absl::OkStatus() : append(raw);
+          }};
+}
+
+StreamedTensor streamed(std::string name, std::shared_ptr<const RowReader> rows) {
+  const auto write = [rows](const StreamedTensor::Append& append) -> Status {
+    const int64_t at_once = std::max<int64_t>(1, kStreamBytes / std::max<int64_t>(1, rows->row_bytes()));
+    tensor::Buffer buffer(static_cast<size_t>(std::min(at_once, rows->rows())) * rows->row_bytes());
+    for (int64_t begin = 0; begin < rows->rows(); begin += at_once) {
+      const int64_t count = std::min(at_once, rows->rows() - begin);
+      const std::span<std::byte> part(buffer.data(), static_cast<size_t>(count) * rows->row_bytes());
+      GQ_RETURN_IF_ERROR(rows->read(begin, count, part));
+      GQ_RETURN_IF_ERROR(append(part));
+    }
+    return absl::OkStatus();
+  };
+  return {std::move(name), rows->dtype(), rows->shape(), write};
+}
+
 StatusOr<WrittenFile> write_safetensors_file(base::Env& env, const std::string& path,
-                                             std::span<const NamedTensor> tensors) {
+                                             std::span<const StreamedTensor> tensors) {
   base::Digester digester;
   GQ_ASSIGN_OR_RETURN(const uint64_t bytes, write_whole(env, path, tensors, &digester));
   return WrittenFile{bytes, digester.finish()};
 }
 
 StatusOr<uint64_t> write_safetensors(base::Env& env, const std::string& path, std::span<const NamedTensor> tensors) {
-  return write_whole(env, path, tensors, nullptr);
+  std::vector<StreamedTensor> all;
+  for (const NamedTensor& tensor : tensors) all.push_back(streamed(tensor));
+  return write_whole(env, path, all, nullptr);
 }
 
 uint64_t safetensors_size(std::span<const std::pair<std::string, TensorEntry>> tensors) {

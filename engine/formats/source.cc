@@ -69,6 +69,11 @@ StatusOr<Source> open_folder(base::Env& env, const std::string& folder) {
 
 }  // namespace
 
+StatusOr<std::unique_ptr<RowReader>> TensorSource::rows(const std::string& name) const {
+  GQ_ASSIGN_OR_RETURN(tensor::Tensor whole, read(name));
+  return rows_of(std::move(whole));
+}
+
 std::shared_ptr<const TextFiles> folder_texts(base::Env& env, const std::string& folder) {
   return std::make_shared<FolderTexts>(env, folder);
 }

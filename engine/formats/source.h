@@ -14,6 +14,7 @@
 
 #include "engine/base/env.h"
 #include "engine/base/status.h"
+#include "engine/formats/row_reader.h"
 #include "engine/formats/safetensors.h"
 #include "engine/tensor/tensor.h"
 
@@ -36,6 +37,13 @@ class TensorSource {
   // F32 of exactly `shape`. Errors name the tensor and both shapes; NaN or infinity is an error that names the tensor
   // and the first such element.
   virtual StatusOr<tensor::Tensor> read_f32(const std::string& name, const tensor::Shape& shape) const = 0;
+  // What read_f32 gives, in the narrowest of F32, F16 and BF16 that holds the same values: less memory until it is
+  // used. By default F32.
+  virtual StatusOr<tensor::Tensor> read_weight(const std::string& name, const tensor::Shape& shape) const {
+    return read_f32(name, shape);
+  }
+  // What read gives, some rows at a time. By default the tensor is read whole, here and now.
+  virtual StatusOr<std::unique_ptr<RowReader>> rows(const std::string& name) const;
 
   bool contains(const std::string& name) const { return find(name) != nullptr; }
 };

@@ -33,18 +33,27 @@ struct SolverOptions {
 };
 
 // What GPTQ needs of a site's Hessian, made once for all weights of the site. Immutable.
+//
+// One K x K array holds both the factor and the Hessian (K = 13824: 764 MB, so there is no second one). U is its upper
+// triangle with the diagonal. Below it is H as it was before damping, in `order`, but for its diagonal blocks, whose
+// place the factorization needed: they are in `diagonal_blocks`. See hessian_error.
 struct SiteFactor {
-  std::vector<int32_t> order;   // order[i] = original column at position i (identity without act-order)
-  std::vector<float> diagonal;  // diag(H) before damping, original column order: the weights of the scale search
-  std::vector<uint8_t> dead;    // original column order: 1 where H_ii was 0 (the column is set to zero)
-  tensor::Tensor upper;         // U [K, K] fp32, upper triangular, H^-1 = U^T U, in `order`
-  double damping = 0;           // the share of mean(diag H) that was really added
-  int ladder_steps = 0;         // 0: the first damping worked
+  std::vector<int32_t> order;      // order[i] = original column at position i (identity without act-order)
+  std::vector<float> diagonal;     // diag(H) before damping, original column order: the weights of the scale search
+  std::vector<uint8_t> dead;       // original column order: 1 where H_ii was 0 (the column is set to zero)
+  tensor::Tensor upper;            // [K, K] fp32; U is upper triangular, H^-1 = U^T U, in `order`
+  tensor::Tensor diagonal_blocks;  // [K, factor_block()] fp32, see hessian_error.cc
+  double damping = 0;              // the share of mean(diag H) that was really added
+  int ladder_steps = 0;            // 0: the first damping worked
 };
 
-// `hessian` is [K, K], symmetric; overwritten. FailedPrecondition if no step of the damping ladder makes it positive
-// definite, or it holds NaN or infinity: the caller falls back to RTN and reports it.
-StatusOr<SiteFactor> factor_site(tensor::Matrix<float> hessian, const SolverOptions& options, device::ThreadPool& pool);
+// `hessian` is [K, K] F32, symmetric; its memory becomes the factor's. FailedPrecondition if no step of the damping
+// ladder makes it positive definite, or it holds NaN or infinity: the caller falls back to RTN and reports it.
+StatusOr<SiteFactor> factor_site(tensor::Tensor hessian, const SolverOptions& options, device::ThreadPool& pool);
+
+// tr(E H E^T), the error that GPTQ minimises, of errors E [rows, K] fp32 in the original column order; H is the
+// undamped Hessian that `factor` was made of. Meant for few rows. The same bits for any number of threads.
+double hessian_error(const SiteFactor& factor, tensor::Matrix<const float> errors, device::ThreadPool& pool);
 
 struct SolveResult {
   QuantizedWeight weight;

@@ -36,6 +36,20 @@ Field compute_field() {
                     "Type of the matrix products; auto is bf16 where the CPU multiplies bf16, fp32 elsewhere.");
 }
 
+Field prefetch_field() {
+  Field field = bool_field("prefetch", "true", "Read the next block while this one computes.");
+  field.in_key = false;
+  return field;
+}
+
+Field budget_field() {
+  return {.name = "hiddenStatesBudget",
+          .type = FieldType::kSize,
+          .doc = "Memory for the activations of all sequences; buffers beyond it lie in a scratch file.",
+          .default_value = "\"4Gi\"",
+          .in_key = false};
+}
+
 Field datasets_field(std::string doc) {
   Field path = path_field("path", true, "UTF-8 text file.");
   Field language{
@@ -69,7 +83,7 @@ StageInfo calibrate() {
                  bool_field("shuffle", "true", "Take windows from all over the text; false takes the first ones."),
                  enum_field("statistics", "diagonal", {"none", "diagonal"},
                             "What is measured: diagonal of the Hessian, mean and maximum of |x|; none only tokenizes."),
-                 compute_field()}};
+                 prefetch_field(), budget_field(), compute_field()}};
 }
 
 StageInfo plan() {
@@ -109,8 +123,8 @@ StageInfo quantize() {
   return {.name = "quantize",
           .doc = "Quantizes block by block after the plan and writes the checkpoint.",
           .inputs = {"analyze", "calibrate", "plan"},
-          .fields = {enum_field("output", "gptq", {"gptq"}, "Format of the checkpoint."),
-                     bool_field("prefetch", "true", "Read the next block while this one computes."), compute_field()}};
+          .fields = {enum_field("output", "gptq", {"gptq"}, "Format of the checkpoint."), prefetch_field(),
+                     budget_field(), compute_field()}};
 }
 
 StageInfo validate() {
@@ -119,7 +133,8 @@ StageInfo validate() {
           .inputs = {"analyze", "calibrate", "quantize"},
           .fields = {datasets_field("Evaluation texts, one or more per language."),
                      int_field("samples", "0", 0, 1'000'000, "Sequences per dataset; 0 takes the whole text."),
-                     int_field("sequenceLength", "512", 8, 1'048'576, "Tokens of each sequence."), compute_field()}};
+                     int_field("sequenceLength", "512", 8, 1'048'576, "Tokens of each sequence."), prefetch_field(),
+                     budget_field(), compute_field()}};
 }
 
 }  // namespace

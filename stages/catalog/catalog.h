@@ -11,7 +11,7 @@
 
 namespace gridquant::stages {
 
-enum class FieldType { kString, kInt, kNumber, kBool, kPath, kEnum, kStringList, kObjectList };
+enum class FieldType { kString, kInt, kNumber, kBool, kPath, kEnum, kSize, kStringList, kObjectList };
 
 struct Field {
   std::string name;  // camelCase, as in YAML
@@ -22,6 +22,7 @@ struct Field {
   std::vector<std::string> choices = {};  // kEnum; for kInt the allowed values, if not any
   std::optional<double> minimum = {}, maximum = {};  // kInt, kNumber: inclusive
   std::vector<Field> fields = {};                    // kObjectList: of each element
+  bool in_key = true;  // false: says how to work, not what comes of it; the same result serves every value
 };
 
 struct StageInfo {

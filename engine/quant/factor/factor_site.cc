@@ -1,9 +1,11 @@
 // What GPTQ needs of a site's Hessian. H^-1 = U^T U is never formed: with the columns in reversed order, H_rev = L L^T,
 // and U is L^-1 read backwards (rows and columns reversed). One factorization and one triangular inverse, 2/3 n^3.
+// All of it in the Hessian's own memory: L needs one triangle, and H, being symmetric, keeps the other.
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <numeric>
 #include <vector>
 
@@ -77,19 +79,66 @@ double mean_of_live(const SiteFactor& factor) {
   return live == 0 ? 1.0 : sum / static_cast<double>(live);
 }
 
-// The lower triangle of the damped Hessian, in `order` backwards. Dead columns get the mean, so that the damping means
-// the same for them.
-void fill_reversed(tensor::Matrix<const float> h, const SiteFactor& factor, double mean, tensor::Matrix<float> to,
-                   device::ThreadPool& pool) {
+// H's rows and columns in `order` backwards, in place: columns row by row, then whole rows along the permutation's
+// cycles, a strip of columns at a time.
+void permute(tensor::Matrix<float> h, const std::vector<int32_t>& source, device::ThreadPool& pool) {
   const int64_t n = h.rows;
-  std::vector<int32_t> source(factor.order.rbegin(), factor.order.rend());
   pool.parallel_for(tasks_for(n), [&](int64_t task, int) {
+    std::vector<float> row(static_cast<size_t>(n));
     const int64_t end = std::min(n, (task + 1) * kRowsPerTask);
     for (int64_t r = task * kRowsPerTask; r < end; ++r) {
-      const int32_t original = source[static_cast<size_t>(r)];
-      const float* from = h.row(original);
-      for (int64_t c = 0; c <= r; ++c) to.row(r)[c] = from[source[static_cast<size_t>(c)]];
-      const double own = factor.dead[static_cast<size_t>(original)] ? mean : from[original];
+      for (int64_t c = 0; c < n; ++c) row[static_cast<size_t>(c)] = h.row(r)[source[static_cast<size_t>(c)]];
+      std::memcpy(h.row(r), row.data(), row.size() * sizeof(float));
+    }
+  });
+  constexpr int64_t kStrip = 256;
+  pool.parallel_for((n + kStrip - 1) / kStrip, [&](int64_t task, int) {
+    const int64_t begin = task * kStrip;
+    const size_t bytes = static_cast<size_t>(std::min(kStrip, n - begin)) * sizeof(float);
+    std::array<float, kStrip> first;
+    std::vector<uint8_t> done(static_cast<size_t>(n));
+    for (int64_t start = 0; start < n; ++start) {
+      if (done[static_cast<size_t>(start)]) continue;
+      std::memcpy(first.data(), h.row(start) + begin, bytes);
+      int64_t r = start;
+      for (; source[static_cast<size_t>(r)] != start; r = source[static_cast<size_t>(r)]) {
+        done[static_cast<size_t>(r)] = 1;
+        std::memcpy(h.row(r) + begin, h.row(source[static_cast<size_t>(r)]) + begin, bytes);
+      }
+      done[static_cast<size_t>(r)] = 1;
+      std::memcpy(h.row(r) + begin, first.data(), bytes);
+    }
+  });
+}
+
+// The diagonal blocks out of the (reversed) Hessian, in `order`: row n - 1 - r of `to` holds row r's block backwards.
+void keep_diagonal_blocks(tensor::Matrix<const float> reversed, tensor::Matrix<float> to) {
+  const int64_t n = reversed.rows;
+  for (int64_t r = 0; r < n; ++r) {
+    const int64_t begin = r / factor_block() * factor_block();
+    const int64_t size = std::min(factor_block(), n - begin);
+    for (int64_t c = 0; c < size; ++c) to.row(n - 1 - r)[size - 1 - c] = reversed.row(r)[begin + c];
+  }
+}
+
+// The lower triangle of the damped Hessian: from the upper one, and inside the diagonal blocks from where they are
+// kept. Dead columns get the mean, so that the damping means the same for them.
+void fill_lower(const SiteFactor& factor, double mean, tensor::Matrix<float> to, device::ThreadPool& pool) {
+  const int64_t n = to.rows;
+  const tensor::Matrix<const float> blocks = factor.diagonal_blocks.matrix<float>();
+  pool.parallel_for(tasks_for(n), [&](int64_t task, int) {
+    const int64_t first = task * kRowsPerTask;
+    const int64_t end = std::min(n, first + kRowsPerTask);
+    const int64_t begin = first / factor_block() * factor_block();  // of the diagonal block that holds these rows
+    for (int64_t c = 0; c < begin; ++c) {
+      for (int64_t r = first; r < end; ++r) to.row(r)[c] = to.row(c)[r];
+    }
+    const int64_t size = std::min(factor_block(), n - begin);
+    for (int64_t r = first; r < end; ++r) {
+      const float* kept = blocks.row(n - 1 - r);
+      for (int64_t c = 0; c <= r - begin; ++c) to.row(r)[begin + c] = kept[size - 1 - c];
+      const int32_t original = factor.order[static_cast<size_t>(n - 1 - r)];
+      const double own = factor.dead[static_cast<size_t>(original)] ? mean : to.row(r)[r];
       to.row(r)[r] = static_cast<float>(own + factor.damping * mean);
     }
   });
@@ -105,43 +154,49 @@ void reverse_all(std::span<float> all, device::ThreadPool& pool) {
   });
 }
 
-bool try_factor(tensor::Matrix<const float> h, double mean, SiteFactor& factor, device::ThreadPool& pool) {
-  const tensor::Matrix<float> u = factor.upper.matrix<float>();
-  fill_reversed(h, factor, mean, u, pool);
-  if (!cholesky_in_place(u, pool) || !invert_lower_in_place(u, pool)) return false;
-  reverse_all(factor.upper.as<float>(), pool);
-  return all_finite(u, pool);
+bool try_factor(double mean, SiteFactor& factor, device::ThreadPool& pool) {
+  const tensor::Matrix<float> m = factor.upper.matrix<float>();
+  fill_lower(factor, mean, m, pool);
+  return cholesky_in_place(m, pool) && invert_lower_in_place(m, pool) && all_finite(m, pool);
 }
 
 }  // namespace
 
-StatusOr<SiteFactor> factor_site(tensor::Matrix<float> hessian, const SolverOptions& options,
-                                 device::ThreadPool& pool) {
-  const int64_t n = hessian.rows;
-  if (n == 0 || hessian.cols != n) {
-    return absl::InvalidArgumentError(absl::StrCat("Hessian is [", n, ", ", hessian.cols, "], not square"));
+StatusOr<SiteFactor> factor_site(tensor::Tensor hessian, const SolverOptions& options, device::ThreadPool& pool) {
+  if (hessian.dtype() != tensor::DType::kF32 || hessian.shape().size() != 2 || hessian.dim(0) == 0 ||
+      hessian.dim(0) != hessian.dim(1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("Hessian is ", tensor::to_string(hessian.shape()), ", not square, or not F32"));
   }
+  const int64_t n = hessian.rows();
   if (!(options.damp_percent >= 0 && options.damp_percent <= kMaxDamping)) {
     return absl::InvalidArgumentError(absl::StrCat("damping ", options.damp_percent, " is not in [0, 1]"));
   }
-  if (!all_finite(hessian, pool)) return absl::FailedPreconditionError("Hessian holds NaN or infinity");
+  const tensor::Matrix<float> h = hessian.matrix<float>();
+  if (!all_finite(h, pool)) return absl::FailedPreconditionError("Hessian holds NaN or infinity");
   blas::use_one_thread();
 
   SiteFactor factor;
   factor.diagonal.resize(static_cast<size_t>(n));
   factor.dead.resize(static_cast<size_t>(n));
   for (int64_t i = 0; i < n; ++i) {
-    const float own = hessian.row(i)[i];
+    const float own = h.row(i)[i];
     if (own < 0) return absl::FailedPreconditionError(absl::StrCat("Hessian has ", own, " on its diagonal"));
     factor.diagonal[static_cast<size_t>(i)] = own;
     factor.dead[static_cast<size_t>(i)] = own == 0;
   }
   factor.order = column_order(factor.diagonal, options.act_order);
-  factor.upper = tensor::Tensor(tensor::DType::kF32, {n, n});
+  permute(h, {factor.order.rbegin(), factor.order.rend()}, pool);
+  factor.upper = std::move(hessian);
+  factor.diagonal_blocks = tensor::Tensor(tensor::DType::kF32, {n, factor_block()});
+  keep_diagonal_blocks(h, factor.diagonal_blocks.matrix<float>());
   const double mean = mean_of_live(factor);
   for (const double damping : damping_ladder(options.damp_percent)) {
     factor.damping = damping;
-    if (try_factor(hessian, mean, factor, pool)) return factor;
+    if (try_factor(mean, factor, pool)) {
+      reverse_all(factor.upper.as<float>(), pool);
+      return factor;
+    }
     ++factor.ladder_steps;
   }
   return absl::FailedPreconditionError(

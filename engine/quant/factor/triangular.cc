@@ -35,6 +35,10 @@ void invert_block(const Blocks& b, int64_t i, int64_t j, const float* row) {
 
 }  // namespace
 
+int64_t factor_block() {
+  return kBlock;
+}
+
 bool cholesky_in_place(tensor::Matrix<float> a, device::ThreadPool& pool) {
   const Blocks b{a};
   for (int64_t k = 0; k < b.count(); ++k) {
@@ -61,7 +65,7 @@ bool invert_lower_in_place(tensor::Matrix<float> l, device::ThreadPool& pool) {
   pool.parallel_for(b.count(), [&](int64_t i, int) {
     if (!blas::invert_lower(b.size(i), b.at(i, i))) singular = true;
     for (int64_t r = b.begin(i); r < b.begin(i) + b.size(i); ++r) {
-      std::fill(l.row(r) + r + 1, l.row(r) + l.cols, 0.0f);
+      std::fill(l.row(r) + r + 1, l.row(r) + b.begin(i) + b.size(i), 0.0f);
     }
   });
   if (singular) return false;

@@ -65,6 +65,31 @@ TEST(Divergence, EqualsPlainComputation) {
   }
 }
 
+TEST(Divergence, PartsOfTheVocabularyGiveTheSame) {
+  std::mt19937 generator(17);
+  constexpr int kVocab = 1000;
+  const std::vector<float> a = random_row(2 * kVocab, 4.0f, generator);
+  std::vector<float> b = a;
+  for (float& x : b) x += std::normal_distribution<float>(0, 0.5f)(generator);
+  const std::vector<int32_t> targets = {3, 998};
+  Divergence whole;
+  fold({a.data(), 2, kVocab, kVocab}, {b.data(), 2, kVocab, kVocab}, targets, whole);
+  for (const int part : {1, 7, 333, 999}) {
+    std::vector<PartialRow> rows(2);
+    for (int begin = 0; begin < kVocab; begin += part) {
+      const int count = std::min(part, kVocab - begin);
+      add_part({a.data() + begin, 2, count, kVocab}, {b.data() + begin, 2, count, kVocab}, begin, targets, rows);
+    }
+    Divergence d;
+    fold_rows(rows, d);
+    EXPECT_EQ(d.tokens, 2);
+    EXPECT_NEAR(d.kl, whole.kl, 1e-6) << part;
+    EXPECT_NEAR(d.nll_original, whole.nll_original, 1e-6) << part;
+    EXPECT_NEAR(d.nll_quantized, whole.nll_quantized, 1e-6) << part;
+    EXPECT_EQ(d.top1_agree, whole.top1_agree) << part;
+  }
+}
+
 TEST(Divergence, EqualModelsDivergeByNothing) {
   std::mt19937 generator(8);
   const std::vector<float> a = random_row(3 * 501, 5.0f, generator);

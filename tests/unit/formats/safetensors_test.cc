@@ -31,7 +31,9 @@ const std::string& three_tensors_golden() {
 TEST(Writer, GivesTheLibrarysBytes) {
   const auto env = base::make_memory_env();
   const auto tensors = three_tensors();
-  const auto written = write_safetensors_file(*env, "f", tensors);
+  std::vector<StreamedTensor> streams;
+  for (const NamedTensor& tensor : tensors) streams.push_back(streamed(tensor));
+  const auto written = write_safetensors_file(*env, "f", streams);
   ASSERT_TRUE(written.ok()) << written.status();
   EXPECT_EQ(get(*env, "f"), three_tensors_golden());
   EXPECT_EQ(written->bytes, three_tensors_golden().size());

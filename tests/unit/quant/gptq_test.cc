@@ -25,8 +25,7 @@ Case make_case(int64_t rows, int64_t cols) {
 }
 
 StatusOr<SiteFactor> factor(const Case& c, const SolverOptions& options, device::ThreadPool& pool) {
-  Array h = c.h;
-  return factor_site(samples::matrix(h, c.cols), options, pool);
+  return factor_site(samples::square_tensor(c.h, c.cols), options, pool);
 }
 
 Array dequantized(const QuantizedWeight& q) {

@@ -1,6 +1,7 @@
 // Weights and Hessians for the solver tests: small, deterministic, the same on every machine.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -16,6 +17,12 @@ inline tensor::Matrix<float> matrix(Array& a, int64_t cols) {
 }
 inline tensor::Matrix<const float> view(const Array& a, int64_t cols) {
   return {a.data(), static_cast<int64_t>(a.size()) / cols, cols, cols};
+}
+
+inline tensor::Tensor square_tensor(const Array& a, int64_t cols) {
+  tensor::Tensor t(tensor::DType::kF32, {cols, cols});
+  std::copy(a.begin(), a.end(), t.as<float>().begin());
+  return t;
 }
 
 class Noise {

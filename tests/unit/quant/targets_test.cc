@@ -90,10 +90,10 @@ TEST_F(Targets, RoundToNearest) {
 TEST_F(Targets, GptqWithinABlock) {
   constexpr int64_t kRows = 150, kCols = 128;
   const Array w = hard_weights(kRows, kCols);
-  Array h = samples::hessian(kCols, 32);
+  const Array h = samples::hessian(kCols, 32);
   device::ThreadPool pool(2);
   SolverOptions options;
-  const auto f = factor_site(samples::matrix(h, kCols), options, pool);
+  const auto f = factor_site(samples::square_tensor(h, kCols), options, pool);
   ASSERT_TRUE(f.ok());
   for (const int bits : {2, 3, 4, 8}) {
     options.grid = {.bits = bits, .symmetric = bits != 3, .group_size = 32};

@@ -181,9 +181,10 @@ Seen walk_block_0(World& world, int site) {
   const auto source = open_model(*world.env, "/model");
   const auto tokens = read_tokens(*world.env, "/a/calibrate");
   device::ThreadPool pool(1);
-  HiddenStates hidden(tokens->count(), tokens->length, source->config.hidden_size);
-  const auto embedding = source->tensors->read("model.embed_tokens.weight");
-  EXPECT_EQ(embed_tokens(*source, *embedding, *tokens, pool, hidden), absl::OkStatus());
+  ActivationBudget budget(*world.env, "/a", 1 << 20);
+  HiddenStates hidden =
+      *HiddenStates::make(budget, "hidden", tokens->count(), tokens->length, source->config.hidden_size);
+  EXPECT_EQ(embed_tokens(*source, *tokens, pool, hidden), absl::OkStatus());
   auto loaded = load_block(*source, 0, {});
   auto block = make_complete_block(*source, ops::Compute::kF32, *std::move(loaded), pool);
   BlockWalker walker(*source, ops::Compute::kF32, tokens->length, pool);

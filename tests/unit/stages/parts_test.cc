@@ -217,7 +217,9 @@ TEST(HessianError, EqualsPlainProduct) {
     for (int64_t c = 0; c <= r; ++c) {
       h.as<float>()[r * kCols + c] = h.as<float>()[c * kCols + r] = static_cast<float>(small(generator));
     }
+    h.as<float>()[r * kCols + r] = 4 * kCols;
   }
+  const std::vector<float> plain(h.as<float>().begin(), h.as<float>().end());
   quant::QuantizedWeight q;
   q.grid = {4, true, 32};
   q.rows = kRows;
@@ -228,8 +230,8 @@ TEST(HessianError, EqualsPlainProduct) {
   q.zeros.assign(kRows * 2, 8);
   tensor::Tensor dequantized(tensor::DType::kF32, {kRows, kCols});
   q.dequantize(dequantized.matrix<float>());
-  const std::vector<int64_t> sample = HessianError::sample(kRows);
-  ASSERT_EQ(sample.size(), static_cast<size_t>(HessianError::kSampleRows));
+  const std::vector<int64_t> sample = sample_of_rows(kRows);
+  ASSERT_EQ(sample.size(), static_cast<size_t>(kSampleRows));
   double expected = 0;
   for (const int64_t r : sample) {
     for (int64_t i = 0; i < kCols; ++i) {
@@ -237,15 +239,15 @@ TEST(HessianError, EqualsPlainProduct) {
         const auto error = [&](int64_t c) {
           return static_cast<double>(w.as<float>()[r * kCols + c]) - dequantized.as<float>()[r * kCols + c];
         };
-        expected += error(i) * h.as<float>()[i * kCols + j] * error(j);
+        expected += error(i) * plain[static_cast<size_t>(i * kCols + j)] * error(j);
       }
     }
   }
-  const auto error = HessianError::make(std::as_const(h).matrix<float>());
-  ASSERT_TRUE(error.ok()) << error.status();
-  const auto found = error->of(std::as_const(w).matrix<float>(), q, sample);
-  ASSERT_TRUE(found.ok()) << found.status();
-  EXPECT_EQ(*found, expected);  // halves of small integers: exact
+  device::ThreadPool pool(2);
+  const auto factor = quant::factor_site(std::move(h), {}, pool);
+  ASSERT_TRUE(factor.ok()) << factor.status();
+  // Halves of small integers: exact.
+  EXPECT_EQ(sampled_error(*factor, std::as_const(w).matrix<float>(), q, sample, pool), expected);
 }
 
 TEST(Parallel, ReturnsTheFirstErrorInTaskOrder) {

@@ -1,0 +1,39 @@
+// Where activations lie. The decision is made buffer by buffer, in the order in which they are asked for.
+#include "stages/hidden_states.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace gridquant::stages {
+
+StatusOr<ActivationMemory> ActivationBudget::make(const std::string& name, size_t bytes) {
+  ActivationMemory memory;
+  if (bytes <= left_) {
+    memory.heap_ = tensor::Buffer(bytes);
+    left_ -= bytes;
+    return memory;
+  }
+  const std::string path = base::join_path(folder_, absl::StrCat(name, ".scratch.tmp"));
+  auto scratch = base::make_scratch(env_, path, bytes);
+  if (!scratch.ok()) {
+    return annotate(scratch.status(), absl::StrCat("hiddenStatesBudget: ", bytes, " bytes of ", name,
+                                                   " are more than it leaves, and go to a file"));
+  }
+  memory.scratch_ = *std::move(scratch);
+  spilled_ += bytes;
+  return memory;
+}
+
+StatusOr<HiddenStates> HiddenStates::make(ActivationBudget& budget, const std::string& name, int64_t count,
+                                          int64_t length, int64_t hidden_size) {
+  HiddenStates hidden;
+  hidden.count_ = count;
+  hidden.length_ = length;
+  hidden.width_ = hidden_size;
+  const size_t bytes = static_cast<size_t>(count * length * hidden_size) * sizeof(float);
+  GQ_ASSIGN_OR_RETURN(hidden.memory_, budget.make(name, bytes));
+  return hidden;
+}
+
+}  // namespace gridquant::stages
