@@ -130,8 +130,10 @@ void summarize(const ModelSource& source, const std::vector<model::TensorSpec>& 
 }  // namespace
 
 Status run_analyze(StageContext& context) {
-  const std::string folder = context.task.with.at("model").get<std::string>();
-  GQ_ASSIGN_OR_RETURN(const ModelSource source, open_model(context.env, folder));
+  const json& with = context.task.with;
+  const std::string model = with.at("model").get<std::string>();
+  const std::string adapter = with.value("adapter", "");
+  GQ_ASSIGN_OR_RETURN(const ModelSource source, open_model(context.env, model, adapter));
   GQ_RETURN_IF_ERROR(check_tensors(source));
   const std::vector<model::TensorSpec> specs = source.all_tensors();
   GQ_ASSIGN_OR_RETURN(json tensors, measure_tensors(context, source, specs));
@@ -145,7 +147,8 @@ Status run_analyze(StageContext& context) {
   }
   summarize(source, specs, context.summary);
   const json analysis = {{"format", 2},
-                         {"model", folder},
+                         {"model", model},
+                         {"adapter", adapter},
                          {"summary", context.summary},
                          {"files", std::move(files)},
                          {"tensors", std::move(tensors)},

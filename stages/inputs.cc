@@ -38,14 +38,16 @@ StatusOr<ModelSource> open_analyzed_model(StageContext& context) {
   const std::string path = base::join_path(folder, "analysis.json");
   GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(context.env, path));
   std::string model;
+  std::string adapter;
   try {
     const json analysis = json::parse(text);
     model = analysis.at("model").get<std::string>();
+    adapter = analysis.value("adapter", "");
     GQ_RETURN_IF_ERROR(check_unchanged(context.env, analysis.at("files")));
   } catch (const json::exception& e) {
     return absl::DataLossError(absl::StrCat(path, ": is not an analysis: ", e.what()));
   }
-  GQ_ASSIGN_OR_RETURN(ModelSource source, open_model(context.env, model));
+  GQ_ASSIGN_OR_RETURN(ModelSource source, open_model(context.env, model, adapter));
   GQ_RETURN_IF_ERROR(check_tensors(source));
   return source;
 }

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/formats/adapter.h"
 
 namespace gridquant::stages {
 namespace {
@@ -53,8 +54,11 @@ std::vector<model::TensorSpec> ModelSource::all_tensors() const {
   return all;
 }
 
-StatusOr<ModelSource> open_model(base::Env& env, const std::string& path) {
+StatusOr<ModelSource> open_model(base::Env& env, const std::string& path, const std::string& adapter) {
   GQ_ASSIGN_OR_RETURN(formats::Source opened, formats::open_source(env, path));
+  if (!adapter.empty()) {
+    GQ_ASSIGN_OR_RETURN(opened, formats::apply_adapter(env, std::move(opened), adapter));
+  }
   GQ_ASSIGN_OR_RETURN(const std::string text, opened.texts->read(kConfigFile));
   return with_config(std::move(opened), text);
 }

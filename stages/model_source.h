@@ -25,7 +25,8 @@ struct ModelSource {
   std::vector<model::TensorSpec> all_tensors() const;  // outer, then block by block
 };
 
-StatusOr<ModelSource> open_model(base::Env& env, const std::string& path);
+// `adapter` is a PEFT folder that is merged into the weights; "" for none.
+StatusOr<ModelSource> open_model(base::Env& env, const std::string& path, const std::string& adapter = "");
 // The same with another text in the place of config.json's.
 StatusOr<ModelSource> open_model_as(base::Env& env, const std::string& path, const std::string& config_text);
 

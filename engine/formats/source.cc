@@ -3,7 +3,10 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "engine/formats/checkpoint.h"
+#include "engine/formats/fp8.h"
+#include "engine/formats/gguf/gguf.h"
 #include "engine/formats/json.h"
 
 namespace gridquant::formats {
@@ -42,14 +45,16 @@ class FolderTexts : public TextFiles {
   std::string folder_;
 };
 
-// "" where there is none, or config.json cannot be read: who parses it says so.
-std::string model_type_of(const TextFiles& texts) {
+// Null where there is none, or it cannot be read: who parses it says so.
+nlohmann::json config_of(const TextFiles& texts) {
   const auto text = texts.read(kConfigFile);
-  if (!text.ok()) return "";
-  const auto config = parse_json_object<nlohmann::json>(*text, texts.path_of(kConfigFile), {});
-  if (!config.ok()) return "";
-  const auto type = config->find("model_type");
-  return type != config->end() && type->is_string() ? type->get<std::string>() : "";
+  if (!text.ok()) return nullptr;
+  return parse_json_object<nlohmann::json>(*text, texts.path_of(kConfigFile), {}).value_or(nullptr);
+}
+
+std::string model_type_of(const nlohmann::json& config) {
+  const auto type = config.find("model_type");
+  return type != config.end() && type->is_string() ? type->get<std::string>() : "";
 }
 
 StatusOr<Source> open_folder(base::Env& env, const std::string& folder) {
@@ -57,13 +62,15 @@ StatusOr<Source> open_folder(base::Env& env, const std::string& folder) {
   Source source;
   source.path = folder;
   source.texts = folder_texts(env, folder);
-  checkpoint.split_experts(expert_names(model_type_of(*source.texts)));
+  const nlohmann::json config = config_of(*source.texts);
+  checkpoint.split_experts(expert_names(model_type_of(config)));
   for (const char* name : {kConfigFile, "tokenizer.json"}) {  // no tokenizer.json: calibrate says so
     const std::string path = base::join_path(folder, name);
     if (env.exists(path)) source.files.push_back(path);
   }
   for (const std::string& name : checkpoint.files()) source.files.push_back(base::join_path(folder, name));
   source.tensors = std::make_shared<Checkpoint>(std::move(checkpoint));
+  if (is_fp8(config)) return dequantize_fp8(std::move(source), config);
   return source;
 }
 
@@ -79,6 +86,18 @@ std::shared_ptr<const TextFiles> folder_texts(base::Env& env, const std::string&
 }
 
 StatusOr<Source> open_source(base::Env& env, const std::string& path) {
+  if (!env.is_folder(path)) {
+    if (path.ends_with(".gguf")) return open_gguf(env, path);
+    if (env.exists(path)) {
+      return absl::NotFoundError(
+          absl::StrCat(path, ": name the model's folder, the one with config.json, or a .gguf file"));
+    }
+    return absl::NotFoundError(absl::StrCat(path, ": there is no such model folder or GGUF file"));
+  }
+  if (!env.exists(base::join_path(path, kConfigFile))) {
+    GQ_ASSIGN_OR_RETURN(const std::string gguf, find_gguf(env, path));
+    if (!gguf.empty()) return open_gguf(env, gguf);
+  }
   return open_folder(env, path);
 }
 

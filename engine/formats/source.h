@@ -87,8 +87,9 @@ struct Source {
   std::vector<std::string> files;  // paths of everything on disk that it is made of
 };
 
-// Opens the model at `path`, a Hugging Face folder. Headers are read and checked, weights are not read. NotFound says
-// what was looked for.
+// Opens the model at `path`: a Hugging Face folder, a GGUF file, or a folder that holds one GGUF model and no
+// config.json. FP8 weights are read as what they stand for (fp8.h). Headers are read and checked, weights are not read.
+// NotFound says what was looked for.
 StatusOr<Source> open_source(base::Env& env, const std::string& path);
 
 }  // namespace gridquant::formats

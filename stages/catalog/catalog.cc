@@ -68,7 +68,9 @@ StageInfo analyze() {
       .doc =
           "Reads the model's configuration and weights: architecture, parameters and bytes per tensor, weight "
           "statistics.",
-      .fields = {path_field("model", true, "Hugging Face model folder (config.json, tokenizer.json, safetensors).")}};
+      .fields = {path_field("model", true,
+                            "Hugging Face model folder (config.json, tokenizer.json, safetensors), or a GGUF file."),
+                 path_field("adapter", false, "PEFT folder of a LoRA adapter that is merged into the model.")}};
 }
 
 StageInfo calibrate() {
