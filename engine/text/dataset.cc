@@ -113,13 +113,17 @@ Status check_spec(const DatasetSpec& spec, const WindowSpec& windows) {
 }
 
 StatusOr<Documents> read_documents(base::Env& env, const TextModel& model, const DatasetSpec& spec) {
-  GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env, spec.documents.path));
-  if (text.empty()) return absl::FailedPreconditionError("is empty");
-  GQ_ASSIGN_OR_RETURN(Documents documents,
-                      parse_documents(text, spec.documents, spec.chat_template ? &model.chat : nullptr));
-  if (!documents.list.empty()) return documents;
+  const StatusOr<std::string> text = base::read_file(env, spec.documents.path);
+  if (!text.ok()) return annotate(text.status(), name_of(spec));
+  if (text->empty()) return absl::FailedPreconditionError(name_of(spec) + " is empty");
+  const std::string invalid = find_invalid_utf8(*text);
+  if (!invalid.empty()) return absl::InvalidArgumentError(name_of(spec) + " is not UTF-8 at " + invalid);
+  StatusOr<Documents> documents = parse_documents(*text, spec.documents, spec.chat_template ? &model.chat : nullptr);
+  if (!documents.ok()) return annotate(documents.status(), name_of(spec));
+  if (!documents->list.empty()) return documents;
   return absl::FailedPreconditionError(
-      documents.with_tools > 0 ? "has only conversations with tools, which are not supported" : "has no text in it");
+      name_of(spec) + (documents->with_tools > 0 ? " has only conversations with tools, which are not supported"
+                                                 : " has no text in it"));
 }
 
 }  // namespace
@@ -143,7 +147,7 @@ StatusOr<Sequences> load_sequences(base::Env& env, const TextModel& model, const
                                    const WindowSpec& wanted) {
   GQ_RETURN_IF_ERROR(check_spec(spec, wanted));
   const StatusOr<Documents> documents = read_documents(env, model, spec);
-  if (!documents.ok()) return annotate(documents.status(), name_of(spec));
+  GQ_RETURN_IF_ERROR(documents.status());
   const StatusOr<Windows> windows = wanted.packing == Packing::kDocuments
                                         ? of_documents(model, *documents, wanted.length)
                                         : concatenated(model, *documents);

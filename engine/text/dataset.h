@@ -24,8 +24,8 @@
 namespace gridquant::text {
 
 struct DatasetSpec {
-  DocumentsSpec documents;
-  std::string language;       // "en", "ko", ...
+  DocumentsSpec documents = {};
+  std::string language = {};  // "en", "ko", ...
   int64_t samples = 0;        // sequences wanted; 0: as many as the text gives
   bool chat_template = true;  // conversations through the model's template; false: their contents alone
 };

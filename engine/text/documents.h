@@ -25,10 +25,10 @@ enum class TextFormat { kAuto, kText, kJsonl, kCsv, kTsv };
 TextFormat text_format(std::string_view name);
 
 struct DocumentsSpec {
-  std::string path;  // for messages, and for kAuto: .jsonl, .ndjson, .csv, .tsv; else text
+  std::string path = {};  // for messages, and for kAuto: .jsonl, .ndjson, .csv, .tsv; else text
   TextFormat format = TextFormat::kAuto;
-  std::string field;   // of a JSON object, or a column by name or number (from 1); "": see above
-  bool header = true;  // csv, tsv: the first row names the columns
+  std::string field = {};  // of a JSON object, or a column by name or number (from 1); "": see above
+  bool header = true;      // csv, tsv: the first row names the columns
 };
 
 struct Document {

@@ -91,6 +91,7 @@ StageInfo analyze() {
 StageInfo calibrate() {
   return {
       .name = "calibrate",
+      .version = 2,
       .doc = "Tokenizes the calibration texts and measures the inputs of every site of the unquantized model.",
       .inputs = {"analyze"},
       .fields = {datasets_field("Calibration texts, one or more per language.", true),
@@ -147,6 +148,7 @@ StageInfo quantize() {
 
 StageInfo validate() {
   return {.name = "validate",
+          .version = 2,
           .doc = "Walks the original and the quantized model side by side on text not used for calibration.",
           .inputs = {"analyze", "calibrate", "quantize"},
           .fields = {datasets_field("Evaluation texts, one or more per language.", false),
