@@ -22,25 +22,24 @@ constexpr int64_t kWavePerThread = 8;
 
 StatusOr<TokenSet> tokenize(StageContext& context, const ModelSource& source) {
   const json& with = context.task.with;
-  const int64_t samples = with.at("samples").get<int64_t>();
-  const int64_t datasets = static_cast<int64_t>(with.at("datasets").size());
-  if (samples < datasets) {
-    return absl::InvalidArgumentError(absl::StrCat("samples: ", samples, " sequences cannot be shared by ", datasets,
-                                                   " datasets; use at least ", datasets));
-  }
+  std::vector<double> weights;
+  for (const json& dataset : with.at("datasets")) weights.push_back(dataset.at("weight").get<double>());
+  GQ_ASSIGN_OR_RETURN(const std::vector<int64_t> shares,
+                      text::share_samples(with.at("samples").get<int64_t>(), weights));
   TokenRequest request;
   request.texts = source.texts;
   request.vocab_size = source.config.vocab_size;
-  request.datasets = parse_datasets(with.at("datasets"), samples);
-  request.length = with.at("sequenceLength").get<int64_t>();
-  request.seed = with.at("seed").get<uint64_t>();
-  request.shuffle = with.at("shuffle").get<bool>();
-  if (request.length > source.config.max_positions) {
-    context.progress.warning(absl::StrCat("sequenceLength ", request.length, " is more than the ",
+  request.datasets = parse_datasets(with.at("datasets"), shares);
+  request.windows = {with.at("sequenceLength").get<int64_t>(), with.at("seed").get<uint64_t>(),
+                     with.at("shuffle").get<bool>(), packing_of(with)};
+  if (request.windows.length > source.config.max_positions) {
+    context.progress.warning(absl::StrCat("sequenceLength ", request.windows.length, " is more than the ",
                                           source.config.max_positions, " positions that the model was made for"));
   }
   context.progress.note("tokenizing");
-  return make_tokens(context.env, request);
+  GQ_ASSIGN_OR_RETURN(TokenSet tokens, make_tokens(context.env, std::move(request)));
+  for (const std::string& line : left_out(tokens)) context.progress.warning(line);
+  return tokens;
 }
 
 class Measurement {

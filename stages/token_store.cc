@@ -12,7 +12,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kTokenizer = "tokenizer.json";
 constexpr const char* kTokens = "tokens.bin";
 constexpr const char* kTokensInfo = "tokens.json";
 
@@ -62,38 +61,66 @@ int64_t TokenSet::count_of(int language) const {
   return std::count(language_of.begin(), language_of.end(), language);
 }
 
-std::vector<text::DatasetSpec> parse_datasets(const json& datasets, int64_t samples) {
+std::vector<text::DatasetSpec> parse_datasets(const json& datasets, const std::vector<int64_t>& shares) {
   std::vector<text::DatasetSpec> specs;
-  const int64_t count = static_cast<int64_t>(datasets.size());
-  for (int64_t i = 0; i < count; ++i) {
+  for (size_t i = 0; i < datasets.size(); ++i) {
+    const json& given = datasets[i];
     text::DatasetSpec spec;
-    spec.path = datasets[i].at("path").get<std::string>();
-    spec.language = datasets[i].at("language").get<std::string>();
-    spec.samples = samples / count + (i < samples % count ? 1 : 0);
+    spec.documents.path = given.at("path").get<std::string>();
+    spec.documents.format = text::text_format(given.at("format").get<std::string>());
+    spec.documents.field = given.at("field").get<std::string>();
+    spec.documents.header = given.at("header").get<bool>();
+    spec.chat_template = given.at("chatTemplate").get<std::string>() == "auto";
+    spec.language = given.at("language").get<std::string>();
+    spec.samples = shares[i];
     specs.push_back(std::move(spec));
   }
   return specs;
 }
 
-StatusOr<TokenSet> make_tokens(base::Env& env, const TokenRequest& request) {
-  const std::string tokenizer_path = request.texts->path_of(kTokenizer);
-  GQ_ASSIGN_OR_RETURN(const std::string tokenizer_text, request.texts->read(kTokenizer));
-  GQ_ASSIGN_OR_RETURN(const text::Tokenizer tokenizer, text::Tokenizer::parse(tokenizer_text, tokenizer_path));
+text::Packing packing_of(const json& with) {
+  return with.at("packing") == "documents" ? text::Packing::kDocuments : text::Packing::kConcatenate;
+}
+
+text::ModelTexts model_texts(const formats::TextFiles& texts) {
+  return {[&texts](const std::string& name) { return texts.read(name); },
+          [&texts](const std::string& name) { return texts.path_of(name); }};
+}
+
+std::vector<std::string> left_out(const TokenSet& tokens) {
+  std::vector<std::string> lines;
+  for (const json& text : tokens.texts) {
+    const int64_t count = text.value("with_tools", int64_t{0});
+    if (count == 0) continue;
+    lines.push_back(absl::StrCat(text.at("path").get<std::string>(), ": ", count,
+                                 " conversations with tools were left out (tools are not supported)"));
+  }
+  return lines;
+}
+
+StatusOr<TokenSet> make_tokens(base::Env& env, TokenRequest request) {
+  GQ_ASSIGN_OR_RETURN(const text::TextModel model, text::read_text_model(model_texts(*request.texts)));
   TokenSet tokens;
-  tokens.length = request.length;
+  tokens.length = request.windows.length;
   std::vector<text::Sequences> texts;
   for (const text::DatasetSpec& spec : request.datasets) {
-    GQ_ASSIGN_OR_RETURN(text::Sequences sequences,
-                        text::load_sequences(env, tokenizer, spec, request.length, request.seed, request.shuffle));
-    GQ_RETURN_IF_ERROR(check_ids(sequences, spec.path, request.vocab_size));
-    sequences.language = spec.language;
-    GQ_ASSIGN_OR_RETURN(const std::string sha256, base::digest_of_file(env, spec.path));
-    tokens.texts.push_back({{"path", spec.path},
+    GQ_ASSIGN_OR_RETURN(text::Sequences sequences, text::load_sequences(env, model, spec, request.windows));
+    const std::string& path = spec.documents.path;
+    GQ_RETURN_IF_ERROR(check_ids(sequences, path, request.vocab_size));
+    GQ_ASSIGN_OR_RETURN(const std::string sha256, base::digest_of_file(env, path));
+    tokens.texts.push_back({{"path", path},
                             {"language", spec.language},
                             {"sha256", sha256},
+                            {"documents", sequences.documents},
+                            {"with_tools", sequences.with_tools},
                             {"sequences", sequences.count()},
                             {"tokens_available", sequences.tokens_available}});
     texts.push_back(std::move(sequences));
+  }
+  for (MadeSequences& made : request.made) {
+    GQ_RETURN_IF_ERROR(check_ids(made.sequences, made.info.at("path").get<std::string>(), request.vocab_size));
+    tokens.texts.push_back(std::move(made.info));
+    texts.push_back(std::move(made.sequences));
   }
   interleave(texts, tokens);
   tokens.digest = digest_of_ids(tokens);

@@ -22,7 +22,7 @@ struct TokenSet {
   std::vector<std::string> languages;              // in order of first appearance
   std::vector<int> language_of;                    // index into `languages`, per sequence
   std::string digest;                              // text::digest_of_sequences
-  nlohmann::json texts = nlohmann::json::array();  // per data set: path, language, sha256, sequences, tokens_available
+  nlohmann::json texts = nlohmann::json::array();  // per data set: path, language, sha256, ...
 
   int64_t count() const { return static_cast<int64_t>(language_of.size()); }
   std::span<const int32_t> sequence(int64_t i) const {
@@ -31,20 +31,33 @@ struct TokenSet {
   int64_t count_of(int language) const;
 };
 
+// Sequences that are not read from a file, and what tokens.json says of them ("path", "language", "sha256", ...).
+struct MadeSequences {
+  text::Sequences sequences;
+  nlohmann::json info;
+};
+
 struct TokenRequest {
-  std::shared_ptr<const formats::TextFiles> texts;  // the model's, for tokenizer.json
+  std::shared_ptr<const formats::TextFiles> texts;  // the model's: tokenizer.json and what is beside it
   int64_t vocab_size = 0;                           // ids must be below it
   std::vector<text::DatasetSpec> datasets;          // samples already shared out
-  int64_t length = 0;
-  uint64_t seed = 0;
-  bool shuffle = false;
+  text::WindowSpec windows;
+  std::vector<MadeSequences> made;  // after those of the data sets
 };
 
 // Tokenizes. FailedPrecondition: not enough text, or an id that the model has no embedding for.
-StatusOr<TokenSet> make_tokens(base::Env& env, const TokenRequest& request);
+StatusOr<TokenSet> make_tokens(base::Env& env, TokenRequest request);
 
-// The elements of `with.datasets`; with samples > 0 shared equally, the remainder to the first ones.
-std::vector<text::DatasetSpec> parse_datasets(const nlohmann::json& datasets, int64_t samples);
+// The elements of `with.datasets`; shares[i] samples of the i-th.
+std::vector<text::DatasetSpec> parse_datasets(const nlohmann::json& datasets, const std::vector<int64_t>& shares);
+
+text::Packing packing_of(const nlohmann::json& with);  // with.packing
+
+// tokenizer.json and what is beside it.
+text::ModelTexts model_texts(const formats::TextFiles& texts);
+
+// What `tokens` leaves out of the files, for a warning: "ko.jsonl: 3 conversations with tools were left out". One each.
+std::vector<std::string> left_out(const TokenSet& tokens);
 
 Status write_tokens(base::Env& env, const std::string& folder, const TokenSet& tokens);
 // DataLoss if the ids do not have the digest that tokens.json names.

@@ -16,14 +16,17 @@ using nlohmann::json;
 // Evaluation text is taken in order: no seed, and every token at most once.
 StatusOr<TokenSet> tokenize(StageContext& context, const ModelSource& source) {
   const json& with = context.task.with;
-  const int64_t datasets = static_cast<int64_t>(with.at("datasets").size());
+  const std::vector<int64_t> each(with.at("datasets").size(), with.at("samples").get<int64_t>());
   TokenRequest request;
   request.texts = source.texts;
   request.vocab_size = source.config.vocab_size;
-  request.datasets = parse_datasets(with.at("datasets"), with.at("samples").get<int64_t>() * datasets);
-  request.length = with.at("sequenceLength").get<int64_t>();
+  request.datasets = parse_datasets(with.at("datasets"), each);
+  request.windows.length = with.at("sequenceLength").get<int64_t>();
+  request.windows.packing = packing_of(with);
   context.progress.note("tokenizing");
-  return make_tokens(context.env, request);
+  GQ_ASSIGN_OR_RETURN(TokenSet tokens, make_tokens(context.env, std::move(request)));
+  for (const std::string& line : left_out(tokens)) context.progress.warning(line);
+  return tokens;
 }
 
 json language_result(const eval::Divergence& d, int64_t sequences) {

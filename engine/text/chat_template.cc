@@ -17,11 +17,12 @@ constexpr const char* kTokenNames[] = {"bos_token", "eos_token", "unk_token", "s
                                        "pad_token", "cls_token", "mask_token"};
 
 // Nothing if the file is not there.
-StatusOr<std::optional<Json>> read_object(base::Env& env, const std::string& path) {
-  if (!env.exists(path)) return std::optional<Json>();
-  GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env, path));
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return absl::InvalidArgumentError(path + ": is not a JSON object");
+StatusOr<std::optional<Json>> read_object(const ModelTexts& texts, const std::string& name) {
+  const StatusOr<std::string> text = texts.read(name);
+  if (absl::IsNotFound(text.status())) return std::optional<Json>();
+  GQ_RETURN_IF_ERROR(text.status());
+  Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return absl::InvalidArgumentError(texts.path_of(name) + ": is not a JSON object");
   return std::optional<Json>(std::move(json));
 }
 
@@ -57,8 +58,9 @@ struct Found {
   std::string name;
 };
 
-StatusOr<std::optional<Found>> template_in(base::Env& env, const std::string& path) {
-  GQ_ASSIGN_OR_RETURN(const std::optional<Json> config, read_object(env, path));
+StatusOr<std::optional<Found>> template_in(const ModelTexts& texts, const std::string& file) {
+  GQ_ASSIGN_OR_RETURN(const std::optional<Json> config, read_object(texts, file));
+  const std::string path = texts.path_of(file);
   if (!config.has_value()) return std::optional<Found>();
   const auto found = config->find("chat_template");
   if (found == config->end() || found->is_null()) return std::optional<Found>();
@@ -69,18 +71,17 @@ StatusOr<std::optional<Found>> template_in(base::Env& env, const std::string& pa
   return std::optional<Found>({std::move(source), name});
 }
 
-StatusOr<Found> find_template(base::Env& env, const std::string& folder) {
-  const std::string jinja = base::join_path(folder, "chat_template.jinja");
-  if (env.exists(jinja)) {
-    GQ_ASSIGN_OR_RETURN(std::string source, base::read_file(env, jinja));
-    return Found{std::move(source), jinja};
-  }
+StatusOr<Found> find_template(const ModelTexts& texts) {
+  constexpr const char* kJinja = "chat_template.jinja";
+  StatusOr<std::string> jinja = texts.read(kJinja);
+  if (jinja.ok()) return Found{*std::move(jinja), texts.path_of(kJinja)};
+  if (!absl::IsNotFound(jinja.status())) return jinja.status();
   for (const char* file : {kTokenizerConfig, "chat_template.json"}) {
-    GQ_ASSIGN_OR_RETURN(std::optional<Found> found, template_in(env, base::join_path(folder, file)));
+    GQ_ASSIGN_OR_RETURN(std::optional<Found> found, template_in(texts, file));
     if (found.has_value()) return *std::move(found);
   }
-  return absl::NotFoundError(folder + ": the model has no chat template (no chat_template.jinja, and none in " +
-                             kTokenizerConfig + ")");
+  return absl::NotFoundError("the model has no chat template: " + texts.path_of(kJinja) + " is not there, and " +
+                             kTokenizerConfig + " has none");
 }
 
 std::string shown(const Json& json) {
@@ -131,12 +132,11 @@ std::string special_token(const SpecialTokens& tokens, std::string_view name) {
   return "";
 }
 
-StatusOr<SpecialTokens> read_special_tokens(base::Env& env, const std::string& model_folder) {
+StatusOr<SpecialTokens> read_special_tokens(const ModelTexts& texts) {
   SpecialTokens tokens;
   for (const char* file : {kTokenizerConfig, kTokensMap}) {
-    const std::string path = base::join_path(model_folder, file);
-    GQ_ASSIGN_OR_RETURN(const std::optional<Json> config, read_object(env, path));
-    if (config.has_value()) GQ_RETURN_IF_ERROR(add_tokens(*config, path, tokens));
+    GQ_ASSIGN_OR_RETURN(const std::optional<Json> config, read_object(texts, file));
+    if (config.has_value()) GQ_RETURN_IF_ERROR(add_tokens(*config, texts.path_of(file), tokens));
   }
   return tokens;
 }
@@ -144,9 +144,9 @@ StatusOr<SpecialTokens> read_special_tokens(base::Env& env, const std::string& m
 ChatTemplate::ChatTemplate(jinja::Template parsed, SpecialTokens tokens)
     : template_(std::move(parsed)), tokens_(std::move(tokens)) {}
 
-StatusOr<ChatTemplate> ChatTemplate::load(base::Env& env, const std::string& model_folder) {
-  GQ_ASSIGN_OR_RETURN(const Found found, find_template(env, model_folder));
-  GQ_ASSIGN_OR_RETURN(SpecialTokens tokens, read_special_tokens(env, model_folder));
+StatusOr<ChatTemplate> ChatTemplate::load(const ModelTexts& texts) {
+  GQ_ASSIGN_OR_RETURN(const Found found, find_template(texts));
+  GQ_ASSIGN_OR_RETURN(SpecialTokens tokens, read_special_tokens(texts));
   return make(found.source, found.name, std::move(tokens));
 }
 

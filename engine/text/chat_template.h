@@ -8,31 +8,37 @@
 // conversation must give the same tokens tomorrow. (transformers gives the present day.)
 #pragma once
 
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "engine/base/env.h"
 #include "engine/base/status.h"
 #include "engine/text/template/template.h"
 
 namespace gridquant::text {
+
+// The small files of a model, wherever they come from.
+struct ModelTexts {
+  std::function<StatusOr<std::string>(const std::string& name)> read;  // NotFound if absent
+  std::function<std::string(const std::string& name)> path_of;         // for messages
+};
 
 // Names and texts of the special tokens that a tokenizer's configuration gives: {"bos_token", "<s>"}.
 using SpecialTokens = std::vector<std::pair<std::string, std::string>>;
 
 // From tokenizer_config.json and, for what it lacks, special_tokens_map.json; tokens are texts or objects with
 // "content". Files that are absent give nothing; malformed ones are InvalidArgument.
-StatusOr<SpecialTokens> read_special_tokens(base::Env& env, const std::string& model_folder);
+StatusOr<SpecialTokens> read_special_tokens(const ModelTexts& texts);
 std::string special_token(const SpecialTokens& tokens, std::string_view name);  // "" if there is none
 
 class ChatTemplate {
  public:
-  // Of a Hugging Face folder: chat_template.jinja, or "chat_template" of tokenizer_config.json (a text, or named ones
+  // Of a Hugging Face model: chat_template.jinja, or "chat_template" of tokenizer_config.json (a text, or named ones
   // of which "default" is taken), or of chat_template.json. NotFound if there is none.
-  static StatusOr<ChatTemplate> load(base::Env& env, const std::string& model_folder);
+  static StatusOr<ChatTemplate> load(const ModelTexts& texts);
   // `name` stands in messages ("FOLDER/chat_template.jinja").
   static StatusOr<ChatTemplate> make(std::string_view source, const std::string& name, SpecialTokens tokens);
 

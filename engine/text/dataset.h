@@ -1,31 +1,62 @@
 // Calibration and evaluation text -> sequences of token ids, the same for the same files, settings and seed.
 //
-// A sequence is a window of the text as it stands, as is usual for WikiText: what the post-processor adds (BOS) stands
-// once, in front of the first token of the file, and not again at the start of every window. Windows lie back to back;
-// what remains at the end is left out.
+// How documents become sequences of one length ("packing"):
+//
+// - concatenate: the documents, one after the other, are cut into windows that lie back to back; what remains at the
+// end
+//   is left out. Each document stands as the tokenizer writes one, with what its post-processor adds (BOS), and ends
+//   with the model's EOS where another follows, as in pre-training. So a plain text, which is one document, has BOS
+//   once, in front of its first token, and not at the start of every window, as is usual for WikiText. A conversation
+//   has the special tokens that its template writes and no others.
+// - documents: every document of at least that many tokens gives its first ones; shorter documents are left out.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/base/env.h"
 #include "engine/base/status.h"
+#include "engine/text/documents.h"
 #include "engine/text/tokenizer.h"
 
 namespace gridquant::text {
 
 struct DatasetSpec {
-  std::string path;      // UTF-8 plain text
-  std::string language;  // "en", "ko", ...
-  int64_t samples = 0;   // sequences wanted; 0: as many as the text gives
+  DocumentsSpec documents = {};
+  std::string language = {};  // "en", "ko", ...
+  int64_t samples = 0;        // sequences wanted; 0: as many as the text gives
+  bool chat_template = true;  // conversations through the model's template; false: their contents alone
 };
+
+enum class Packing { kConcatenate, kDocuments };
+
+struct WindowSpec {
+  int64_t length = 0;  // tokens of each sequence
+  uint64_t seed = 0;
+  bool shuffle = false;
+  Packing packing = Packing::kConcatenate;
+};
+
+// What a model's files say about its text.
+struct TextModel {
+  Tokenizer tokenizer;
+  StatusOr<ChatTemplate> chat;  // NotFound: the model has none
+  SpecialTokens special_tokens;
+};
+// tokenizer.json and what is beside it.
+StatusOr<TextModel> read_text_model(const ModelTexts& texts);
+// The one id of the special token `name`; nothing if there is no such token, or it is not one token.
+std::optional<int32_t> special_token_id(const TextModel& model, std::string_view name);
 
 struct Sequences {
   std::string language;
   int64_t length = 0;        // tokens of each
   std::vector<int32_t> ids;  // [count, length]
   int64_t tokens_available = 0;
+  int64_t documents = 0;   // that were read
+  int64_t with_tools = 0;  // conversations that were left out
   int64_t count() const { return length == 0 ? 0 : static_cast<int64_t>(ids.size()) / length; }
 };
 
@@ -38,9 +69,13 @@ struct Sequences {
 // count - 1 down to 1: swap window i with window j, where j = the upper 64 bits of the 128-bit product z() * (i + 1).
 //
 // NotFound if the file is missing; FailedPrecondition if it is empty or gives too few windows (says how many tokens
-// there are); InvalidArgument for a length below 1 and, with line and byte, for text that is not UTF-8.
-StatusOr<Sequences> load_sequences(base::Env& env, const Tokenizer& tokenizer, const DatasetSpec& spec, int64_t length,
-                                   uint64_t seed, bool shuffle);
+// there are); InvalidArgument for a length below 1 and, with the line, for what is malformed (documents.h).
+StatusOr<Sequences> load_sequences(base::Env& env, const TextModel& model, const DatasetSpec& spec,
+                                   const WindowSpec& windows);
+
+// `samples` shared by weights, exactly: everybody's whole part, and what is left to the largest remainders, the first
+// of equal ones first. InvalidArgument for a weight that is not positive, or one that gets nothing.
+StatusOr<std::vector<int64_t>> share_samples(int64_t samples, const std::vector<double>& weights);
 
 // "line 12, byte 345" of the first byte that is not UTF-8, or "" if all is. Lines count from 1, bytes (of the whole
 // text) from 0.

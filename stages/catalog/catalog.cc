@@ -50,15 +50,46 @@ Field budget_field() {
           .in_key = false};
 }
 
-Field datasets_field(std::string doc) {
-  Field path = path_field("path", true, "UTF-8 text file.");
-  Field language{
-      .name = "language", .type = FieldType::kString, .doc = "Language tag, such as en or ko.", .required = true};
-  return {.name = "datasets",
-          .type = FieldType::kObjectList,
-          .doc = std::move(doc),
-          .required = true,
-          .fields = {path, language}};
+Field text_field(std::string name, std::string default_value, std::string doc) {
+  return {.name = std::move(name), .doc = std::move(doc), .default_value = "\"" + default_value + "\""};
+}
+
+Field weight_field() {
+  return {.name = "weight",
+          .type = FieldType::kNumber,
+          .doc = "Share of the samples, beside the weights of the others.",
+          .default_value = "1",
+          .minimum = 0.000001,
+          .maximum = 1'000'000};
+}
+
+Field language_field() {
+  return {.name = "language", .type = FieldType::kString, .doc = "Language tag, such as en or ko.", .required = true};
+}
+
+Field datasets_field(std::string doc, bool weighted) {
+  Field list{.name = "datasets",
+             .type = FieldType::kObjectList,
+             .doc = std::move(doc),
+             .required = true,
+             .fields = {path_field("path", true, "UTF-8 file."), language_field()}};
+  if (weighted) list.fields.push_back(weight_field());
+  list.fields.push_back(enum_field("format", "auto", {"auto", "text", "jsonl", "csv", "tsv"},
+                                   "What the file is; auto goes by its name and takes others for plain text."));
+  list.fields.push_back(text_field("field", "",
+                                   "Field of a JSON object, or column by name or number from 1; empty takes messages "
+                                   "or text."));
+  list.fields.push_back(bool_field("header", "true", "The first row of csv and tsv names the columns."));
+  list.fields.push_back(
+      enum_field("chatTemplate", "auto", {"auto", "none"},
+                 "Conversations go through the model's chat template, or give their contents alone."));
+  return list;
+}
+
+Field packing_field() {
+  return enum_field("packing", "concatenate", {"concatenate", "documents"},
+                    "Sequences are windows of the documents one after the other, or the begin of every document that "
+                    "is long enough.");
 }
 
 StageInfo analyze() {
@@ -76,13 +107,15 @@ StageInfo analyze() {
 StageInfo calibrate() {
   return {
       .name = "calibrate",
+      .version = 2,
       .doc = "Tokenizes the calibration texts and measures the inputs of every site of the unquantized model.",
       .inputs = {"analyze"},
-      .fields = {datasets_field("Calibration texts, one or more per language."),
-                 int_field("samples", "128", 1, 1'000'000, "Sequences in all, shared equally by the datasets."),
+      .fields = {datasets_field("Calibration texts, one or more per language.", true),
+                 int_field("samples", "128", 1, 1'000'000, "Sequences in all, shared by the weights of the datasets."),
                  int_field("sequenceLength", "512", 8, 1'048'576, "Tokens of each sequence."),
                  int_field("seed", "0", 0, 2'147'483'647, "Decides which windows of the texts are taken."),
                  bool_field("shuffle", "true", "Take windows from all over the text; false takes the first ones."),
+                 packing_field(),
                  enum_field("statistics", "diagonal", {"none", "diagonal"},
                             "What is measured: diagonal of the Hessian, mean and maximum of |x|; none only tokenizes."),
                  prefetch_field(), budget_field(), compute_field()}};
@@ -131,12 +164,13 @@ StageInfo quantize() {
 
 StageInfo validate() {
   return {.name = "validate",
+          .version = 2,
           .doc = "Walks the original and the quantized model side by side on text not used for calibration.",
           .inputs = {"analyze", "calibrate", "quantize"},
-          .fields = {datasets_field("Evaluation texts, one or more per language."),
+          .fields = {datasets_field("Evaluation texts, one or more per language.", false),
                      int_field("samples", "0", 0, 1'000'000, "Sequences per dataset; 0 takes the whole text."),
-                     int_field("sequenceLength", "512", 8, 1'048'576, "Tokens of each sequence."), prefetch_field(),
-                     budget_field(), compute_field()}};
+                     int_field("sequenceLength", "512", 8, 1'048'576, "Tokens of each sequence."), packing_field(),
+                     prefetch_field(), budget_field(), compute_field()}};
 }
 
 }  // namespace

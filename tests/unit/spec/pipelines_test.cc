@@ -52,5 +52,11 @@ TEST(Pipelines, GptqAsksForItsFiles) {
   EXPECT_EQ(codes_of(result), std::vector<std::string>(5, "GQ0402"));
 }
 
+TEST(Pipelines, MixtureIsValid) {
+  const std::string text = read_source_file("pipelines/mixture.yaml");
+  const ParseResult result = parse_pipeline(text, {.file = "mixture.yaml", .params_required = false});
+  EXPECT_TRUE(result.pipeline) << render_text(result.diagnostics, text, false);
+}
+
 }  // namespace
 }  // namespace gridquant::spec

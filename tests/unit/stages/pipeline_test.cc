@@ -12,6 +12,7 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using testing::tiny_text;
 using testing::TinyOptions;
 using testing::World;
 
@@ -139,6 +140,39 @@ TEST(Pipeline, WeightsOfAllTypes) {
     World world(options);
     EXPECT_EQ(world.run_until("validate"), absl::OkStatus());
   }
+}
+
+TEST(Pipeline, CalibratesOnAMixtureOfFormats) {
+  World world;
+  const auto write = [&](const std::string& path, const std::string& text) {
+    ASSERT_EQ(base::write_file_atomically(*world.env, path, text), absl::OkStatus());
+  };
+  const json message = {{"role", "user"}, {"content", tiny_text(3000, 5)}};
+  write("/model/chat_template.jinja", "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}");
+  write("/text/chats.jsonl", json{{"messages", {message}}}.dump() + "\n" +
+                                 json{{"messages", {{{"role", "tool"}, {"content", "x"}}}}}.dump() + "\n");
+  write("/text/table.csv", "id,body\n1,\"" + tiny_text(3000, 6) + "\"\n");
+  ASSERT_EQ(world.run({.uses = "analyze"}), absl::OkStatus());
+  json with = {{"samples", 8},
+               {"datasets",
+                {{{"path", "/text/chats.jsonl"}, {"language", "en"}, {"weight", 2}},
+                 {{"path", "/text/table.csv"}, {"language", "ko"}, {"field", "body"}},
+                 {{"path", "/text/en.txt"}, {"language", "en"}}}}};
+  ASSERT_EQ(world.run({.uses = "calibrate", .with = with}), absl::OkStatus());
+  const json info = json::parse(world.files("/a/calibrate").at("tokens.json"));
+  EXPECT_EQ(info.at("texts")[0].at("sequences"), 4);
+  EXPECT_EQ(info.at("texts")[1].at("sequences"), 2);
+  EXPECT_EQ(info.at("texts")[2].at("sequences"), 2);
+  EXPECT_EQ(info.at("digest"), world.summaries["calibrate"].at("tokens_digest"));
+  ASSERT_EQ(world.sink.warnings.size(), 1u);
+  EXPECT_THAT(world.sink.warnings[0], HasSubstr("/text/chats.jsonl: 1 conversations with tools were left out"));
+
+  with["datasets"][1]["field"] = "text";
+  const Status bad = world.run({.uses = "calibrate", .with = with, .artifact = "/bad"});
+  EXPECT_THAT(std::string(bad.message()), HasSubstr("/text/table.csv:1: has no column \"text\"; its columns are"));
+  with["datasets"][1]["weight"] = 1e-6;
+  EXPECT_THAT(std::string(world.run({.uses = "calibrate", .with = with, .artifact = "/bad"}).message()),
+              HasSubstr("data set 2 of 3 would get none of the 8 samples"));
 }
 
 TEST(Pipeline, TokensOnlyWithoutStatistics) {

@@ -19,13 +19,15 @@ class ChatTemplateTest : public testing::Test {
   }
 
   StatusOr<std::string> render(const Json& messages) {
-    GQ_ASSIGN_OR_RETURN(const ChatTemplate chat, ChatTemplate::load(*env_, "m"));
+    GQ_ASSIGN_OR_RETURN(const ChatTemplate chat, ChatTemplate::load(texts_));
     return chat.render(messages, false);
   }
 
   std::string error_of(const Json& messages) { return std::string(render(messages).status().message()); }
 
   std::unique_ptr<base::Env> env_ = base::make_memory_env();
+  const ModelTexts texts_{[this](const std::string& name) { return base::read_file(*env_, "m/" + name); },
+                          [](const std::string& name) { return "m/" + name; }};
   const Json hello_ = {{{"role", "user"}, {"content", "hi"}}};
 };
 
@@ -41,14 +43,14 @@ TEST_F(ChatTemplateTest, IsFoundInEveryPlace) {
   write("chat_template.jinja", "file {{ eos_token }}\n");
   write("special_tokens_map.json", R"({"bos_token": "other", "eos_token": "</s>"})");
   EXPECT_EQ(render(hello_).value_or(""), "file </s>");
-  const auto tokens = read_special_tokens(*env_, "m");
+  const auto tokens = read_special_tokens(texts_);
   ASSERT_TRUE(tokens.ok());
   EXPECT_EQ(special_token(*tokens, "bos_token"), "<s>");
   EXPECT_EQ(special_token(*tokens, "pad_token"), "");
 }
 
 TEST_F(ChatTemplateTest, MalformedFilesAreNamed) {
-  EXPECT_THAT(error_of(hello_), HasSubstr("m: the model has no chat template"));
+  EXPECT_THAT(error_of(hello_), HasSubstr("the model has no chat template: m/chat_template.jinja"));
   write("tokenizer_config.json", R"({"chat_template": [{"name": "rag", "template": "x"}]})");
   EXPECT_THAT(error_of(hello_), HasSubstr("none of the chat templates (rag) is called \"default\""));
   write("tokenizer_config.json", R"({"chat_template": 3})");

@@ -19,8 +19,14 @@ class DatasetTest : public testing::Test {
     ASSERT_TRUE(base::write_file_atomically(*env_, path, text).ok());
   }
 
-  StatusOr<Sequences> load(const DatasetSpec& spec, int64_t length, uint64_t seed, bool shuffle) {
-    return load_sequences(*env_, tokenizer_, spec, length, seed, shuffle);
+  struct Plain {
+    std::string path;
+    std::string language;
+    int64_t samples = 0;
+  };
+  StatusOr<Sequences> load(const Plain& plain, int64_t length, uint64_t seed, bool shuffle) {
+    const DatasetSpec spec{.documents = {.path = plain.path}, .language = plain.language, .samples = plain.samples};
+    return load_sequences(*env_, model_, spec, {length, seed, shuffle});
   }
 
   // `count` numbered words; every window of a few tokens is another one.
@@ -31,7 +37,8 @@ class DatasetTest : public testing::Test {
   }
 
   std::unique_ptr<base::Env> env_ = base::make_memory_env();
-  Tokenizer tokenizer_ = parse_or_die(small_tokenizer());
+  TextModel model_{parse_or_die(small_tokenizer()), absl::NotFoundError("no template"), {}};
+  const Tokenizer& tokenizer_ = model_.tokenizer;
 };
 
 std::set<std::vector<int32_t>> windows_of(const Sequences& sequences) {
@@ -129,6 +136,69 @@ TEST_F(DatasetTest, TheDigestIsAboutLengthsAndIds) {
   EXPECT_NE(digest_of_sequences({a}), digest_of_sequences({other_length}));
   EXPECT_NE(digest_of_sequences({a}), digest_of_sequences({first, second}));
   EXPECT_NE(digest_of_sequences({first, second}), digest_of_sequences({second, first}));
+}
+
+// Documents of two words each: "<s>" is what the tokenizer adds in front, "</s>" the model's EOS.
+TEST_F(DatasetTest, DocumentsAreJoinedWithEos) {
+  model_.special_tokens = {{"bos_token", "<s>"}, {"eos_token", "</s>"}};
+  const std::optional<int32_t> eos = special_token_id(model_, "eos_token");
+  ASSERT_TRUE(eos.has_value());
+  EXPECT_FALSE(special_token_id(model_, "pad_token").has_value());
+  write("d.jsonl", "{\"text\": \"first one\"}\n{\"text\": \"second one\"}\n");
+  const auto first = tokenizer_.encode("first one", true);
+  const auto second = tokenizer_.encode("second one", true);
+  ASSERT_TRUE(first.ok() && second.ok());
+  std::vector<int32_t> expected = *first;
+  if (expected.back() != *eos) expected.push_back(*eos);
+  expected.insert(expected.end(), second->begin(), second->end());
+  const auto all = load({"d.jsonl", "en", 0}, 1, 0, false);
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_EQ(all->ids, expected);
+  EXPECT_EQ(all->documents, 2);
+}
+
+TEST_F(DatasetTest, ConversationsHaveNoBosButTheTemplates) {
+  model_.chat = ChatTemplate::make("<s>{% for m in messages %}{{ m.content }}{% endfor %}", "t", {});
+  write("c.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"hello\"}]}\n");
+  const auto expected = tokenizer_.encode("<s>hello", false);
+  const auto all = load({"c.jsonl", "en", 0}, 1, 0, false);
+  ASSERT_TRUE(all.ok() && expected.ok()) << all.status();
+  EXPECT_EQ(all->ids, *expected);
+}
+
+TEST_F(DatasetTest, PackingByDocumentsTakesTheirBegin) {
+  write("d.jsonl", "{\"text\": \"a\"}\n{\"text\": \"" + numbered(20) + "\"}\n{\"text\": \"" + numbered(30) + "\"}\n");
+  const DatasetSpec spec{.documents = {.path = "d.jsonl"}, .language = "en", .samples = 2};
+  const auto two = load_sequences(*env_, model_, spec, {16, 0, false, Packing::kDocuments});
+  ASSERT_TRUE(two.ok()) << two.status();
+  const auto whole = tokenizer_.encode(numbered(20), true);
+  EXPECT_TRUE(std::equal(two->ids.begin(), two->ids.begin() + 16, whole->begin()));
+  DatasetSpec more = spec;
+  more.samples = 3;
+  EXPECT_THAT(std::string(load_sequences(*env_, model_, more, {16, 0, false, Packing::kDocuments}).status().message()),
+              HasSubstr("gives 2 documents of at least 16 tokens (3 documents, "));
+}
+
+TEST_F(DatasetTest, FilesWithoutTextAreRefused) {
+  write("blank.jsonl", "\n{\"text\": \"\"}\n");
+  EXPECT_THAT(std::string(load({"blank.jsonl", "en", 0}, 4, 0, false).status().message()),
+              HasSubstr("has no text in it"));
+  write("tools.jsonl", "{\"messages\": [{\"role\": \"tool\", \"content\": \"x\"}]}");
+  EXPECT_THAT(std::string(load({"tools.jsonl", "en", 0}, 4, 0, false).status().message()),
+              HasSubstr("has only conversations with tools"));
+}
+
+TEST(ShareSamplesTest, SharesExactly) {
+  using Shares = std::vector<int64_t>;
+  EXPECT_EQ(share_samples(10, {1, 1, 1}).value(), (Shares{4, 3, 3}));
+  EXPECT_EQ(share_samples(10, {3, 1}).value(), (Shares{8, 2}));  // 7.5 and 2.5: the first of equal remainders
+  EXPECT_EQ(share_samples(7, {0.5, 0.25, 0.25}).value(), (Shares{3, 2, 2}));
+  EXPECT_EQ(share_samples(128, {0.7, 0.3}).value(), (Shares{90, 38}));
+  EXPECT_EQ(share_samples(5, {2}).value(), (Shares{5}));
+  EXPECT_THAT(std::string(share_samples(10, {1, 0}).status().message()),
+              HasSubstr("data set 2: its weight must be above 0"));
+  EXPECT_THAT(std::string(share_samples(10, {1000, 1}).status().message()),
+              HasSubstr("data set 2 of 2 would get none of the 10 samples"));
 }
 
 }  // namespace
