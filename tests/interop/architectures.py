@@ -5,10 +5,10 @@ against transformers' (eager attention) on tiny random checkpoints.
 usage: architectures.py GQ_LOGITS_BINARY
 
 For each variant and seed: sequences of several lengths, longer than the sliding window, also as a batch of
-transformers; fp32 must agree to 1e-4 (relative error of the logits), bf16 must stay within 1.5 times the noise that transformers' own
-bf16 shows. The options of a variant must show in the logits of transformers, or the check would not see them. The
-configuration is read as transformers 5 writes it and as transformers 4 did. Exit code 1 when a figure is above its
-limit.
+transformers; fp32 must agree to 1e-4 (relative error of the logits), bf16 must stay within 1.5 times the noise that
+transformers' own bf16 shows. The options of a variant must show in the logits of transformers, or the check would not
+see them. The configuration is read as transformers 5 writes it and as transformers 4 did. Exit code 1 when a figure
+is above its limit.
 """
 
 import copy
