@@ -8,8 +8,16 @@ namespace gridquant::fuzz {
 
 std::span<const Target> all_targets() {
   static constexpr Target kTargets[] = {
-      {"safetensors", &safetensors},       {"config_json", &config_json},           {"tokenizer_json", &tokenizer_json},
-      {"tokenizer_text", &tokenizer_text}, {"checkpoint_index", &checkpoint_index}, {"pipeline_yaml", &pipeline_yaml},
+      {"safetensors", &safetensors},
+      {"config_json", &config_json},
+      {"tokenizer_json", &tokenizer_json},
+      {"tokenizer_text", &tokenizer_text},
+      {"checkpoint_index", &checkpoint_index},
+      {"pipeline_yaml", &pipeline_yaml},
+      {"gguf", &gguf},
+      {"adapter_config", &adapter_config},
+      {"chat_template", &chat_template},
+      {"documents", &documents},
   };
   return kTargets;
 }

@@ -20,6 +20,10 @@ void tokenizer_json(std::string_view bytes);
 void tokenizer_text(std::string_view bytes);
 void checkpoint_index(std::string_view bytes);
 void pipeline_yaml(std::string_view bytes);
+void gguf(std::string_view bytes);
+void adapter_config(std::string_view bytes);
+void chat_template(std::string_view bytes);
+void documents(std::string_view bytes);
 
 std::span<const Target> all_targets();
 
