@@ -301,6 +301,7 @@ void add_size(const json& report, Page& page) {
     rows.push_back({"Quantized tensors", shown_count(number(*plan, "quantized_tensors"))});
     rows.push_back({"Bits per weight", shown(number(*plan, "bits_per_weight"), 4)});
     rows.push_back({"Size forecast by the plan", shown_bytes(number(*plan, "forecast_bytes"))});
+    rows.push_back({"Peak memory forecast by the plan", shown_bytes(number(*plan, "memory_bytes"))});
   }
   if (quantize != nullptr) {
     rows.push_back({"Size before", shown_bytes(number(*quantize, "original_bytes"))});
