@@ -5,9 +5,7 @@
 namespace gridquant::fuzz {
 
 void pipeline_yaml(std::string_view bytes) {
-  spec::ParseOptions options;
-  options.file = "pipeline.yaml";
-  options.working_folder = "/w";
+  static const spec::ParseOptions options = {.file = "pipeline.yaml", .working_folder = "/w"};
   const spec::ParseResult result = spec::parse_pipeline(bytes, options);
   require(result.pipeline.has_value() == result.diagnostics.empty(), "neither a pipeline nor an error, or both");
   spec::render_text(result.diagnostics, bytes, false);
