@@ -86,7 +86,8 @@ uint64_t block_peak(const std::vector<SiteWeights>& sites, const MemorySetting& 
     const uint64_t k = sites[s].width;
     const uint64_t hessian = k * k * kFloat;
     const uint64_t stored = stored_bytes(sites, s);
-    most = std::max(most, stored + codes + hessian + gram_partials(k));
+    // The result's pages are touched as the partial sums are given back.
+    most = std::max(most, stored + codes + std::max(hessian, gram_partials(k)));
     const uint64_t solver = 2 * k * kFactorColumns * kFloat + threads * k * kTileRows * (2 * kFloat + 1);
     uint64_t solved = 0;  // stored bytes of the site that are gone already
     for (const Weight& w : sites[s].weights) {
