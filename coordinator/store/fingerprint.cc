@@ -32,11 +32,41 @@ StatusOr<std::string> fingerprint_file(base::Env& env, const std::string& path) 
   return base::digest_of_file(env, path);
 }
 
+// "-of-00003.gguf" where `name` is a part of a split GGUF model (PREFIX-00001-of-00003.gguf); else "".
+std::string split_suffix(const std::string& name) {
+  constexpr std::string_view kPattern = "-#####-of-#####.gguf";
+  if (name.size() <= kPattern.size()) return "";
+  const std::string end = name.substr(name.size() - kPattern.size());
+  for (size_t i = 0; i < kPattern.size(); ++i) {
+    const bool digit = end[i] >= '0' && end[i] <= '9';
+    if (kPattern[i] == '#' ? !digit : end[i] != kPattern[i]) return "";
+  }
+  return end.substr(end.find("-of-"));
+}
+
+// The parts beside the one that is named belong to the same model.
+StatusOr<std::string> fingerprint_parts(base::Env& env, const std::string& path, const std::string& suffix) {
+  const std::string folder = base::folder_of(path);
+  const std::string first = base::file_name_of(path);
+  const std::string prefix = first.substr(0, first.size() - suffix.size() - sizeof("00001") + 1);
+  GQ_ASSIGN_OR_RETURN(const std::vector<std::string> names, env.list(folder));
+  base::Digester digester;
+  for (const std::string& name : names) {
+    if (name.size() != first.size() || !name.starts_with(prefix) || !name.ends_with(suffix)) continue;
+    GQ_ASSIGN_OR_RETURN(const std::string digest, fingerprint_file(env, base::join_path(folder, name)));
+    digester.update(digest + "\n");
+  }
+  return digester.finish();
+}
+
 }  // namespace
 
 StatusOr<std::string> fingerprint(base::Env& env, const std::string& path) {
   if (!env.exists(path)) return absl::NotFoundError(path + " does not exist");
-  if (!env.is_folder(path)) return fingerprint_file(env, path);
+  if (!env.is_folder(path)) {
+    const std::string suffix = split_suffix(base::file_name_of(path));
+    return suffix.empty() ? fingerprint_file(env, path) : fingerprint_parts(env, path, suffix);
+  }
   GQ_ASSIGN_OR_RETURN(const std::vector<std::string> names, env.list(path));
   base::Digester digester;
   for (const std::string& name : names) {

@@ -31,6 +31,7 @@ StatusOr<std::map<std::string, StageKey>> compute_stage_keys(base::Env& env, con
                                                              const KeyOptions& options);
 
 // A file: sha256 of its content; of more than 64 MiB: of its size, first and last MiB and modification time.
+// A part of a split GGUF model (PREFIX-00001-of-00003.gguf): digest over all parts that lie beside it.
 // A folder: digest over the names and fingerprints of the regular files in it (not of folders within).
 StatusOr<std::string> fingerprint(base::Env& env, const std::string& path);
 

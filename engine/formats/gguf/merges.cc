@@ -23,7 +23,7 @@ bool begins_character(char c) {
 std::vector<std::pair<std::string, std::string>> gguf_merges(const std::vector<std::string>& tokens,
                                                              const std::vector<double>& rank_of) {
   // A token longer than this is no result of merging words (runs of spaces are shorter); it would cost its square.
-  constexpr size_t kLongest = 512;
+  constexpr size_t kLongest = 256;
   std::unordered_map<std::string_view, int64_t> ids;
   for (size_t i = 0; i < tokens.size(); ++i) ids[tokens[i]] = static_cast<int64_t>(i);
   std::vector<Merge> merges;

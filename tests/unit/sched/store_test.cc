@@ -238,6 +238,23 @@ TEST_F(KeyTest, AMissingPathNamesStageAndParameter) {
   EXPECT_THAT(std::string(keys.status().message()), HasSubstr("stage calibrate: datasets: path: /gone.txt"));
 }
 
+TEST(FingerprintTest, AllPartsOfASplitModelCount) {
+  const auto env = base::make_memory_env();
+  ASSERT_TRUE(env->make_folders("m").ok());
+  const auto write = [&](const std::string& name, const std::string& text) {
+    ASSERT_TRUE(base::write_file_atomically(*env, "m/" + name, text).ok());
+  };
+  write("a-00001-of-00002.gguf", "1");
+  write("a-00002-of-00002.gguf", "2");
+  write("b-00002-of-00002.gguf", "3");
+  const std::string before = *fingerprint(*env, "m/a-00001-of-00002.gguf");
+  EXPECT_EQ(*fingerprint(*env, "m/a-00002-of-00002.gguf"), before);
+  write("b-00002-of-00002.gguf", "4");
+  EXPECT_EQ(*fingerprint(*env, "m/a-00001-of-00002.gguf"), before);
+  write("a-00002-of-00002.gguf", "5");
+  EXPECT_NE(*fingerprint(*env, "m/a-00001-of-00002.gguf"), before);
+}
+
 TEST(FingerprintTest, LargeFilesCountByEndsSizeAndTime) {
   const std::string path = testing::TempDir() + "large-" + std::to_string(::getpid());
   std::ofstream(path) << "start";
