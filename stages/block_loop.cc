@@ -187,8 +187,13 @@ ops::Operand BlockWalker::operand(Workspace& workspace, int site) const {
 
 Status BlockWalker::walk(const model::Block& block, HiddenStates& hidden, int64_t i, int thread,
                          const SiteObserver& observer) {
+  return walk_view(block, hidden.sequence(i), thread, observer);
+}
+
+Status BlockWalker::walk_view(const model::Block& block, model::SequenceView sequence, int thread,
+                              const SiteObserver& observer) {
   Workspace& workspace = workspaces_[thread];
-  const model::SequenceView sequence = hidden.sequence(i, &workspace.routing);
+  sequence.routing = &workspace.routing;
   const int sites = static_cast<int>(sites_.size());
   GQ_RETURN_IF_ERROR(block.begin(sequence, operand(workspace, 0), *workspace.scratch));
   for (int s = 0; s < sites; ++s) {
