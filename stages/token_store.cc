@@ -13,6 +13,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kTokenizer = "tokenizer.json";
+constexpr const char* kSentencePiece = "tokenizer.model";
 constexpr const char* kTokens = "tokens.bin";
 constexpr const char* kTokensInfo = "tokens.json";
 
@@ -41,7 +42,7 @@ Status check_ids(const text::Sequences& sequences, const std::string& path, int6
     if (id >= 0 && id < vocab_size) continue;
     return absl::FailedPreconditionError(
         absl::StrCat(path, ": the tokenizer gives token ", id, ", but the model has only ", vocab_size,
-                     " (vocab_size): tokenizer.json and config.json do not belong together"));
+                     " (vocab_size): the tokenizer and config.json do not belong together"));
   }
   return absl::OkStatus();
 }
@@ -75,10 +76,19 @@ std::vector<text::DatasetSpec> parse_datasets(const json& datasets, int64_t samp
   return specs;
 }
 
+StatusOr<text::Tokenizer> load_tokenizer(const formats::TextFiles& texts) {
+  const StatusOr<std::string> json_text = texts.read(kTokenizer);
+  if (json_text.ok()) return text::Tokenizer::parse(*json_text, texts.path_of(kTokenizer));
+  if (!absl::IsNotFound(json_text.status())) return json_text.status();
+  const StatusOr<std::string> model = texts.read(kSentencePiece);
+  if (model.ok()) return text::Tokenizer::parse_sentencepiece(*model, texts.path_of(kSentencePiece));
+  if (!absl::IsNotFound(model.status())) return model.status();
+  return absl::NotFoundError(absl::StrCat(texts.path_of(kTokenizer), ": no such file, and no ", kSentencePiece,
+                                          " (SentencePiece) either: the model needs one of them"));
+}
+
 StatusOr<TokenSet> make_tokens(base::Env& env, const TokenRequest& request) {
-  const std::string tokenizer_path = request.texts->path_of(kTokenizer);
-  GQ_ASSIGN_OR_RETURN(const std::string tokenizer_text, request.texts->read(kTokenizer));
-  GQ_ASSIGN_OR_RETURN(const text::Tokenizer tokenizer, text::Tokenizer::parse(tokenizer_text, tokenizer_path));
+  GQ_ASSIGN_OR_RETURN(const text::Tokenizer tokenizer, load_tokenizer(*request.texts));
   TokenSet tokens;
   tokens.length = request.length;
   std::vector<text::Sequences> texts;

@@ -40,6 +40,9 @@ struct TokenRequest {
   bool shuffle = false;
 };
 
+// tokenizer.json, or SentencePiece's tokenizer.model where there is none. NotFound if there is neither.
+StatusOr<text::Tokenizer> load_tokenizer(const formats::TextFiles& texts);
+
 // Tokenizes. FailedPrecondition: not enough text, or an id that the model has no embedding for.
 StatusOr<TokenSet> make_tokens(base::Env& env, const TokenRequest& request);
 
