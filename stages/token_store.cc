@@ -40,7 +40,7 @@ Status check_ids(const text::Sequences& sequences, const std::string& path, int6
     if (id >= 0 && id < vocab_size) continue;
     return absl::FailedPreconditionError(
         absl::StrCat(path, ": the tokenizer gives token ", id, ", but the model has only ", vocab_size,
-                     " (vocab_size): tokenizer.json and config.json do not belong together"));
+                     " (vocab_size): the tokenizer and config.json do not belong together"));
   }
   return absl::OkStatus();
 }

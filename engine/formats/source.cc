@@ -64,9 +64,10 @@ StatusOr<Source> open_folder(base::Env& env, const std::string& folder) {
   source.texts = folder_texts(env, folder);
   const nlohmann::json config = config_of(*source.texts);
   checkpoint.split_experts(expert_names(model_type_of(config)));
-  for (const char* name : {kConfigFile, "tokenizer.json"}) {  // no tokenizer.json: calibrate says so
+  const bool has_json = env.exists(base::join_path(folder, "tokenizer.json"));
+  for (const char* name : {kConfigFile, has_json ? "tokenizer.json" : "tokenizer.model"}) {
     const std::string path = base::join_path(folder, name);
-    if (env.exists(path)) source.files.push_back(path);
+    if (env.exists(path)) source.files.push_back(path);  // no tokenizer: calibrate says so
   }
   for (const std::string& name : checkpoint.files()) source.files.push_back(base::join_path(folder, name));
   source.tensors = std::make_shared<Checkpoint>(std::move(checkpoint));

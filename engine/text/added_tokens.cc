@@ -5,13 +5,11 @@
 #include <utility>
 
 #include "engine/text/character_classes.h"
+#include "engine/text/unicode_properties.h"
 #include "engine/text/utf8.h"
 
 namespace gridquant::text {
 namespace {
-
-// Rust's \w, which the library asks about the neighbours of a single word.
-constexpr const char* kWordCharacter = R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200C}\x{200D}])";
 
 size_t begin_of_white_space_before(std::string_view text, size_t at) {
   while (at > 0) {
@@ -54,7 +52,7 @@ StatusOr<std::vector<AddedToken>> parse_added_tokens(const JsonNode& node) {
 }
 
 StatusOr<AddedTokens> AddedTokens::make(std::vector<AddedToken> tokens, const Normalizer& normalizer) {
-  GQ_ASSIGN_OR_RETURN(Pattern word_character, Pattern::compile(kWordCharacter));
+  GQ_ASSIGN_OR_RETURN(Pattern word_character, Pattern::compile("[" + class_members_of(rust_word_property()) + "]"));
   AddedTokens added(std::move(tokens), std::move(word_character));
   for (size_t i = 0; i < added.tokens_.size(); ++i) {
     const AddedToken& token = added.tokens_[i];

@@ -11,9 +11,9 @@
 namespace gridquant::text {
 namespace {
 
-constexpr size_t kShortWord = 64;          // symbols; above, the heap is faster
-constexpr size_t kMaxCachedWord = 128;     // bytes; longer ones hardly ever come again
-constexpr size_t kMaxCachedWords = 32768;  // 1 MiB of entries
+constexpr size_t kShortWord = 64;  // symbols; above, the heap is faster
+constexpr size_t kMinCachedWords = 16;
+constexpr size_t kMaxCachedWords = 16384;  // 2 MiB of entries
 constexpr uint32_t kNoNeighbour = UINT32_MAX;
 
 uint64_t load64(const char* from) {
@@ -72,8 +72,17 @@ MergeTable::Merge MergeTable::find(int32_t left, int32_t right) const {
   return slots_[slot_of(key)].merge;
 }
 
-BpeCall::BpeCall(size_t text_bytes) : words_(std::bit_ceil(std::clamp<size_t>(text_bytes / 8, 16, kMaxCachedWords))) {
+void BpeCall::begin(size_t text_bytes) {
+  ids.clear();
   ids.reserve(text_bytes / 3 + 8);
+  bytes_seen_ += text_bytes;
+  const size_t wanted = std::bit_ceil(std::clamp(bytes_seen_ / 8, kMinCachedWords, kMaxCachedWords));
+  if (wanted > words_.size()) words_.assign(wanted, Word{});  // doubles every time, so forgetting costs little
+}
+
+void BpeCall::forget() {
+  words_.clear();
+  bytes_seen_ = 0;
 }
 
 BpeModel::BpeModel(const Options& options, const std::vector<Pair>& merges, TextMap<std::string, int32_t> words)
@@ -93,20 +102,23 @@ void BpeModel::encode(std::string_view word, BpeCall& call) const {
 
 void BpeModel::encode_piece(std::string_view word, BpeCall& call) const {
   if (word.empty()) return;
-  if (word.size() > kMaxCachedWord) return encode_new(word, call);
+  if (word.size() > BpeCall::kMaxWord) return encode_new(word, call);
   const uint64_t hash = hash_of(word);
   const uint32_t tag = static_cast<uint32_t>(hash >> 32);
-  BpeCall::Word& cached = call.words_[hash & (call.words_.size() - 1)];
-  if (cached.tag == tag && cached.bytes == word.size() && std::memcmp(cached.data, word.data(), word.size()) == 0) {
-    const size_t end = call.ids.size();
-    call.ids.resize(end + cached.count);
-    std::copy_n(call.ids.begin() + static_cast<ptrdiff_t>(cached.first), cached.count,
-                call.ids.begin() + static_cast<ptrdiff_t>(end));
+  BpeCall::Word& known = call.words_[hash & (call.words_.size() - 1)];
+  if (known.tag == tag && known.bytes == word.size() && std::memcmp(known.text.data(), word.data(), word.size()) == 0) {
+    call.ids.insert(call.ids.end(), known.ids.begin(), known.ids.begin() + known.count);
     return;
   }
   const size_t first = call.ids.size();
   encode_new(word, call);
-  cached = {word.data(), static_cast<uint32_t>(word.size()), tag, first, call.ids.size() - first};
+  const size_t count = call.ids.size() - first;
+  if (count > BpeCall::kMaxIds) return;
+  known.tag = tag;
+  known.bytes = static_cast<uint8_t>(word.size());
+  known.count = static_cast<uint8_t>(count);
+  std::memcpy(known.text.data(), word.data(), word.size());
+  std::copy_n(call.ids.end() - static_cast<ptrdiff_t>(count), count, known.ids.begin());
 }
 
 void BpeModel::encode_new(std::string_view word, BpeCall& call) const {

@@ -1,6 +1,6 @@
 // Byte pair encoding: a word's bytes (byte-level vocabularies) or characters (SentencePiece's) -> token ids. Splitting
 // text into words is done before, see pre_tokenizer.h. A BpeModel is immutable and thread-safe; a BpeCall belongs to
-// one call of encode.
+// one thread.
 #pragma once
 
 #include <array>
@@ -37,28 +37,32 @@ class MergeTable {
   std::vector<Slot> slots_;
 };
 
-// One call's memory: the words seen so far and where their ids stand in the output, and scratch for merging. Words are
-// kept as views, so the text they point to must outlive the call.
+// The words of one model that were seen so far, with their ids (bounded), and scratch for merging. Owns what it holds,
+// and may be used for any number of texts.
 class BpeCall {
  public:
-  explicit BpeCall(size_t text_bytes);
-  std::vector<int32_t> ids;  // the output
+  void begin(size_t text_bytes);  // a text of this size comes: empties ids, remembers the words
+  void forget();                  // for another model
+  std::vector<int32_t> ids;       // the output
 
  private:
   friend class BpeModel;
+  static constexpr size_t kMaxWord = 56;  // bytes of a word that is remembered: two cache lines a word in all
+  static constexpr size_t kMaxIds = 16;
   struct Word {
-    const char* data = nullptr;
-    uint32_t bytes = 0;
     uint32_t tag = 0;  // upper half of the hash
-    size_t first = 0;  // in ids
-    size_t count = 0;
+    uint8_t bytes = 0;
+    uint8_t count = 0;
+    std::array<char, kMaxWord> text{};
+    std::array<int32_t, kMaxIds> ids{};
   };
   struct Symbol {
     int32_t id = 0;
     uint32_t previous = 0;
     uint32_t next = 0;
   };
-  std::vector<Word> words_;  // direct-mapped, bounded
+  std::vector<Word> words_;  // direct-mapped; as many as the texts so far are worth
+  size_t bytes_seen_ = 0;
   std::vector<int32_t> parts_;
   std::vector<MergeTable::Merge> merges_;
   std::vector<Symbol> symbols_;

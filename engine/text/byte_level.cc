@@ -28,6 +28,13 @@ constexpr std::array<int16_t, kAlphabetEnd> make_alphabet() {
 
 constexpr std::array<int16_t, kAlphabetEnd> kByteOf = make_alphabet();
 
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
 }  // namespace
 
 std::optional<std::string> bytes_of_byte_level(std::string_view token) {
@@ -40,6 +47,17 @@ std::optional<std::string> bytes_of_byte_level(std::string_view token) {
     i += character.bytes;
   }
   return bytes;
+}
+
+std::optional<char> byte_of_token(std::string_view token) {
+  if (token.size() != 6 || !token.starts_with("<0x") || token.back() != '>') return std::nullopt;
+  const int high = hex_value(token[3]);
+  const int low = hex_value(token[4]);
+  if (high < 0 || low < 0) {
+    // Rust reads a number with a sign too.
+    return token[3] == '+' && low >= 0 ? std::optional(static_cast<char>(low)) : std::nullopt;
+  }
+  return static_cast<char>(high * 16 + low);
 }
 
 }  // namespace gridquant::text

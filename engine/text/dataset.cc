@@ -126,12 +126,23 @@ StatusOr<Documents> read_documents(base::Env& env, const TextModel& model, const
                                                  : " has no text in it"));
 }
 
+StatusOr<Tokenizer> read_tokenizer(const ModelTexts& texts) {
+  constexpr const char* kTokenizer = "tokenizer.json";
+  constexpr const char* kSentencePiece = "tokenizer.model";
+  const StatusOr<std::string> json = texts.read(kTokenizer);
+  if (json.ok()) return Tokenizer::parse(*json, texts.path_of(kTokenizer));
+  if (!absl::IsNotFound(json.status())) return json.status();
+  const StatusOr<std::string> model = texts.read(kSentencePiece);
+  if (model.ok()) return Tokenizer::parse_sentencepiece(*model, texts.path_of(kSentencePiece));
+  if (!absl::IsNotFound(model.status())) return model.status();
+  return absl::NotFoundError(texts.path_of(kTokenizer) + ": no such file, and no " + kSentencePiece +
+                             " (SentencePiece) either: the model needs one of them");
+}
+
 }  // namespace
 
 StatusOr<TextModel> read_text_model(const ModelTexts& texts) {
-  constexpr const char* kTokenizer = "tokenizer.json";
-  GQ_ASSIGN_OR_RETURN(const std::string json, texts.read(kTokenizer));
-  GQ_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::parse(json, texts.path_of(kTokenizer)));
+  GQ_ASSIGN_OR_RETURN(Tokenizer tokenizer, read_tokenizer(texts));
   GQ_ASSIGN_OR_RETURN(SpecialTokens tokens, read_special_tokens(texts));
   return TextModel{std::move(tokenizer), ChatTemplate::load(texts), std::move(tokens)};
 }

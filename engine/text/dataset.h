@@ -45,7 +45,8 @@ struct TextModel {
   StatusOr<ChatTemplate> chat;  // NotFound: the model has none
   SpecialTokens special_tokens;
 };
-// tokenizer.json and what is beside it.
+// tokenizer.json, or SentencePiece's tokenizer.model where there is none, and what is beside it. NotFound if there is
+// neither.
 StatusOr<TextModel> read_text_model(const ModelTexts& texts);
 // The one id of the special token `name`; nothing if there is no such token, or it is not one token.
 std::optional<int32_t> special_token_id(const TextModel& model, std::string_view name);

@@ -18,25 +18,6 @@ constexpr size_t kMaxSteps = 32;
 constexpr uint64_t kMaxStrip = 1 << 20;
 constexpr const char* kSpaceMark = "\xE2\x96\x81";  // U+2581
 
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-// The byte of "<0x0A>", or nothing.
-std::optional<char> byte_of(std::string_view token) {
-  if (token.size() != 6 || !token.starts_with("<0x") || token.back() != '>') return std::nullopt;
-  const int high = hex_value(token[3]);
-  const int low = hex_value(token[4]);
-  if (high < 0 || low < 0) {
-    // Rust reads a number with a sign too.
-    return token[3] == '+' && low >= 0 ? std::optional(static_cast<char>(low)) : std::nullopt;
-  }
-  return static_cast<char>(high * 16 + low);
-}
-
 // Bytes beside each other are one text; if they are not UTF-8, every one of them is U+FFFD.
 void put_bytes_together(std::vector<std::string>& tokens) {
   std::vector<std::string> out;
@@ -51,7 +32,7 @@ void put_bytes_together(std::vector<std::string>& tokens) {
     bytes.clear();
   };
   for (std::string& token : tokens) {
-    if (const std::optional<char> byte = byte_of(token)) {
+    if (const std::optional<char> byte = byte_of_token(token)) {
       bytes.push_back(*byte);
       continue;
     }

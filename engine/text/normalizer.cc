@@ -86,6 +86,14 @@ void Normalizer::add_replace(std::string from, std::string to) {
   steps_.push_back(std::move(step));
 }
 
+void Normalizer::add_replace(Pattern from, std::string to) {
+  Step step;
+  step.kind = Kind::kReplacePattern;
+  step.to = std::move(to);
+  step.pattern = std::make_shared<const Pattern>(std::move(from));
+  steps_.push_back(std::move(step));
+}
+
 Status Normalizer::add(const JsonNode& node) {
   const StatusOr<std::string> type = node.type();
   if (!type.ok()) return type.status();
@@ -137,12 +145,8 @@ Status Normalizer::add_replace_of(const JsonNode& node) {
     add_replace(*literal, std::move(content));
     return absl::OkStatus();
   }
-  Step step;
-  step.kind = Kind::kReplacePattern;
-  step.to = std::move(content);
   GQ_ASSIGN_OR_RETURN(Pattern compiled, compile_pattern(pattern));
-  step.pattern = std::make_shared<const Pattern>(std::move(compiled));
-  steps_.push_back(std::move(step));
+  add_replace(std::move(compiled), std::move(content));
   return absl::OkStatus();
 }
 

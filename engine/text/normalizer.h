@@ -22,6 +22,7 @@ class Normalizer {
   // For tokenizers that come from elsewhere than tokenizer.json.
   void add_prepend(std::string text);                  // in front of every text that is not empty
   void add_replace(std::string from, std::string to);  // literally; `from` is not empty
+  void add_replace(Pattern from, std::string to);
 
   // The normalized text: `text` (UTF-8) itself where nothing changes, otherwise a view into a new element of `buffers`.
   StatusOr<std::string_view> apply(std::string_view text, std::deque<std::string>& buffers) const;

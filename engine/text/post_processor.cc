@@ -83,7 +83,7 @@ StatusOr<std::vector<int32_t>> PostProcessor::ids_of_special(const JsonNode& spe
   return ids;
 }
 
-std::vector<int32_t> PostProcessor::apply(std::vector<int32_t> ids, bool add_special) const {
+std::vector<int32_t> PostProcessor::apply(const std::vector<int32_t>& ids, bool add_special) const {
   if (template_.empty()) return ids;
   std::vector<int32_t> out;
   out.reserve(ids.size() + template_.size());

@@ -15,7 +15,7 @@ class PostProcessor {
  public:
   static StatusOr<PostProcessor> parse(const JsonNode& node);
   static PostProcessor with_bos(int32_t bos);  // one token in front
-  std::vector<int32_t> apply(std::vector<int32_t> ids, bool add_special) const;
+  std::vector<int32_t> apply(const std::vector<int32_t>& ids, bool add_special) const;
 
  private:
   struct Piece {

@@ -15,6 +15,8 @@ namespace {
 
 constexpr size_t kMaxSteps = 32;  // run_step calls itself once for each
 constexpr const char* kGpt2Pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+// Rust's char::is_numeric: numbers of Unicode 17 too.
+constexpr const char* kNumber = R"([\p{N}\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}])";
 
 }  // namespace
 
@@ -57,7 +59,7 @@ StatusOr<PreTokenizer::Step> PreTokenizer::parse_step(const JsonNode& node, cons
   Step step;
   if (type == "Digits") {
     GQ_ASSIGN_OR_RETURN(const bool individual, node.bool_at("individual_digits", false));
-    GQ_ASSIGN_OR_RETURN(step.pattern, compile_oniguruma(node, R"(\p{N})"));
+    GQ_ASSIGN_OR_RETURN(step.pattern, compile_oniguruma(node, kNumber));
     step.behaviour = individual ? Behaviour::kIsolated : Behaviour::kContiguous;
   } else if (type == "Punctuation") {
     step.is_match = is_punctuation;
@@ -66,8 +68,7 @@ StatusOr<PreTokenizer::Step> PreTokenizer::parse_step(const JsonNode& node, cons
     step.is_match = is_white_space;
     step.behaviour = Behaviour::kRemoved;
   } else if (type == "Whitespace") {
-    // Rust's \w, which also has the two joiners.
-    const std::string word = class_members_of(*find_unicode_property("w")) + R"(\x{200C}\x{200D})";
+    const std::string word = class_members_of(rust_word_property());
     GQ_ASSIGN_OR_RETURN(step.pattern, Pattern::compile("[" + word + "]+|[^" + word + R"(\p{White_Space}]+)"));
     step.behaviour = Behaviour::kRemoved;
     step.invert = true;

@@ -49,6 +49,11 @@ Status check_depth(std::string_view text, const std::string& path) {
 
 }  // namespace
 
+EncodeScratch::EncodeScratch() : state_(std::make_unique<State>()) {}
+EncodeScratch::~EncodeScratch() = default;
+EncodeScratch::EncodeScratch(EncodeScratch&&) noexcept = default;
+EncodeScratch& EncodeScratch::operator=(EncodeScratch&&) noexcept = default;
+
 Tokenizer::Tokenizer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
@@ -82,14 +87,24 @@ StatusOr<Tokenizer> Tokenizer::parse(std::string_view json_text, const std::stri
 }
 
 StatusOr<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add_special) const {
-  if (text.size() > UINT32_MAX)
+  EncodeScratch scratch;
+  return encode(text, add_special, scratch);
+}
+
+StatusOr<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add_special,
+                                                 EncodeScratch& scratch) const {
+  if (text.size() > UINT32_MAX) {
     return absl::InvalidArgumentError("a text above 4 GiB cannot be tokenized in one piece");
+  }
   const size_t invalid = first_invalid_utf8(text);
   if (invalid != kAllValid) {
     return absl::InvalidArgumentError("the text is not UTF-8 at byte " + std::to_string(invalid));
   }
-  BpeCall words(text.size());
-  PreTokenizer::Call call;
+  BpeCall& words = scratch.state_->words;
+  PreTokenizer::Call& call = scratch.state_->call;
+  if (std::exchange(scratch.state_->tokenizer, state_.get()) != state_.get()) words.forget();
+  words.begin(text.size());
+  call.buffers.clear();
   const auto on_word = [&](std::string_view word) { state_->model.encode(word, words); };
   const auto on_normalized = [&](std::optional<int32_t> id, std::string_view part) -> Status {
     if (!id.has_value()) return state_->pre_tokenizer.run(part, call, on_word);
@@ -103,7 +118,7 @@ StatusOr<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add
     return state_->added.split_normalized(normalized, call.match, on_normalized);
   };
   GQ_RETURN_IF_ERROR(state_->added.split_raw(text, call.match, on_raw));
-  return state_->post_processor.apply(std::move(words.ids), add_special);
+  return state_->post_processor.apply(words.ids, add_special);
 }
 
 std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool skip_special) const {

@@ -12,6 +12,21 @@
 
 namespace gridquant::text {
 
+// What encoding remembers from text to text: words and their ids, bounded, and buffers. One thread at a time, and one
+// Tokenizer, which must outlive it; ids do not depend on it.
+class EncodeScratch {
+ public:
+  EncodeScratch();
+  ~EncodeScratch();
+  EncodeScratch(EncodeScratch&&) noexcept;
+  EncodeScratch& operator=(EncodeScratch&&) noexcept;
+
+ private:
+  friend class Tokenizer;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 class Tokenizer {
  public:
   ~Tokenizer();
@@ -20,10 +35,15 @@ class Tokenizer {
 
   // `json_text` is the content of tokenizer.json. Unimplemented names the component that is not supported.
   static StatusOr<Tokenizer> parse(std::string_view json_text, const std::string& path);
+  // `bytes` is the content of SentencePiece's tokenizer.model; the same ids as the `sentencepiece` library, with <s> as
+  // the special token in front. Only BPE models that do not normalize; Unimplemented names what is not supported.
+  static StatusOr<Tokenizer> parse_sentencepiece(std::string_view bytes, const std::string& path);
 
   // `text` must be UTF-8 (InvalidArgument with the byte offset otherwise). Special tokens written in the text are
   // recognised; with add_special the post-processor's template (BOS ...) is applied.
   StatusOr<std::vector<int32_t>> encode(std::string_view text, bool add_special) const;
+  // The same, faster for many small texts.
+  StatusOr<std::vector<int32_t>> encode(std::string_view text, bool add_special, EncodeScratch& scratch) const;
   std::string decode(const std::vector<int32_t>& ids, bool skip_special) const;
   int64_t vocab_size() const;  // largest id + 1
 

@@ -41,6 +41,12 @@ struct ModelContext {
 
 StatusOr<Vocabulary> parse_model(const JsonNode& model, const ModelContext& context);
 
+struct EncodeScratch::State {
+  const void* tokenizer = nullptr;  // whose words these are
+  BpeCall words;
+  PreTokenizer::Call call;
+};
+
 struct Tokenizer::State {
   Normalizer normalizer;
   AddedTokens added;

@@ -92,6 +92,10 @@ constexpr UnicodeProperty kProperties[] = {
     {"w", R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})", kWord},
 };
 
+// Without the superscripts and fractions of Latin-1 that kWord begins with, and with the two joiners.
+constexpr UnicodeProperty kRustWord = {"", R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200C}\x{200D})",
+                                       std::span(kWord).subspan(3)};
+
 }  // namespace
 
 const UnicodeProperty* find_unicode_property(std::string_view name) {
@@ -99,6 +103,10 @@ const UnicodeProperty* find_unicode_property(std::string_view name) {
     if (property.name == name) return &property;
   }
   return nullptr;
+}
+
+const UnicodeProperty& rust_word_property() {
+  return kRustWord;
 }
 
 std::string class_members_of(const UnicodeProperty& property) {

@@ -20,6 +20,9 @@ struct UnicodeProperty {
 
 const UnicodeProperty* find_unicode_property(std::string_view name);  // null: not supported
 
+// Rust's \w (Unicode 16), which the library asks where it uses no Oniguruma.
+const UnicodeProperty& rust_word_property();
+
 // The members of the property, to be put inside a PCRE2 character class.
 std::string class_members_of(const UnicodeProperty& property);
 

@@ -32,6 +32,9 @@ MERGES = [
     "a b", "b c", "ab c", "í ķ", "íķ ľ", "ê µ", "êµ Ń", "íķľ êµŃ", "Ġ íķľêµŃ", "Ã ©", "e Ì", "eÌ ģ", "Ċ Ċ", "d o",
     "do n", "don '", "' t", "n ot", "n o", "no t", "ï ¼", "< s", "<s >", "Ġ <", "x y", "y x", "xy x", "x yx",
 ]
+CHARACTER_MERGES = [
+    "▁ ▁", "▁▁ ▁▁", "▁ h", "▁ w", "w o", "▁h e", "▁he ll", "▁hell o", "한 국", "▁ 한국", "x ▁", "l d", "wo r", "▁ wor", "▁wor ld",
+]
 SPLITS = [dict(Regex=r"-|\d|\s"), dict(String="--"), dict(Regex=r"b*"), dict(Regex=r"(?=l)|^|\w+$")]
 TEXTS = [
     "",
@@ -101,6 +104,101 @@ def template(single, specials):
     pieces = [{kind: dict(id=piece, type_id=0)} for kind, piece in kinds]
     pair = [dict(Sequence=dict(id=text, type_id=0)) for text in "AB"]
     return dict(type="TemplateProcessing", single=pieces, pair=pair, special_tokens=listed)
+
+
+def replace(pattern, content):
+    return dict(type="Replace", pattern=pattern, content=content)
+
+
+def sequence(kind, *parts):
+    return dict(type="Sequence", **{kind: list(parts)})
+
+
+SPACES = replace(dict(String=" "), "▁")
+LLAMA = sequence("normalizers", dict(type="Prepend", prepend="▁"), SPACES)
+BACK = replace(dict(String="▁"), " ")
+LLAMA_DECODER = sequence(
+    "decoders", BACK, dict(type="ByteFallback"), dict(type="Fuse"), dict(type="Strip", content=" ", start=1, stop=0)
+)
+
+
+def characters(start, bytes_known=range(256), added=(), **patch):
+    """A vocabulary over characters; `patch` has the other parts, and under `model` more of the model's."""
+    vocab = dict(start["model"]["vocab"])
+    for merge in CHARACTER_MERGES:
+        for part in [*merge.split(" "), merge.replace(" ", "")]:
+            vocab.setdefault(part, len(vocab))
+    for byte in bytes_known:
+        vocab[f"<0x{byte:02X}>"] = len(vocab)
+    vocab["<unk>"] = len(vocab)
+    size = len(vocab)
+    tokens = [token(vocab["<s>"], "<s>"), token(size, "</s>"), token(size + 1, "<mask>"), *added]
+    for i, entry in enumerate(added):
+        entry["id"] = size + 2 + i
+    model = dict(vocab=vocab, merges=[*CHARACTER_MERGES, "a b", "b c", "ab c", "< s", "<s >"], **patch.pop("model", {}))
+    patch = dict(pre_tokenizer=None, decoder=LLAMA_DECODER, added_tokens=tokens, model=model) | patch
+    for part in ["pre_tokenizer", "decoder"]:
+        if patch[part] is not None:  # without what ByteLevel had
+            patch[part] = dict(add_prefix_space=None, trim_offsets=None, use_regex=None) | patch[part]
+    return patch
+
+
+def character_features(start):
+    fallback = dict(byte_fallback=True, unk_token="<unk>", fuse_unk=True)
+    yield "byte fallback", characters(start, normalizer=LLAMA, model=fallback)
+    few = [byte for byte in range(256) if byte != 0xEA and byte != 0xCC]
+    for fuse in [False, True]:
+        model = dict(unk_token="<unk>", fuse_unk=fuse)
+        yield f"byte fallback with holes, fuse {fuse}", characters(start, few, model=dict(byte_fallback=True, **model))
+        yield f"unknown, fuse {fuse}", characters(start, normalizer=LLAMA, model=model)
+    yield "nothing for the unknown", characters(start)
+    yield "ignore_merges over characters", characters(start, normalizer=LLAMA, model=dict(ignore_merges=True, **fallback))
+    gemma = dict(type="Split", pattern=dict(String=" "), behavior="MergedWithPrevious", invert=False)
+    runs = [token(0, text, special=False) for text in ["\n\n", "  ", "▁▁▁"]]
+    yield "as Gemma", characters(start, added=runs, normalizer=SPACES, pre_tokenizer=gemma, model=fallback)
+    for scheme in ["always", "first", "never"]:
+        for splits in [False, True]:
+            space = dict(type="Metaspace", replacement="▁", prepend_scheme=scheme, split=splits)
+            patch = characters(start, pre_tokenizer=space, decoder=space, model=fallback)
+            yield f"Metaspace {scheme} {splits}", patch
+    for prefix in [False, True]:
+        old = dict(type="Metaspace", replacement="▁", add_prefix_space=prefix)
+        if not prefix:
+            old["prepend_scheme"] = "never"
+        yield f"old Metaspace {prefix}", characters(start, pre_tokenizer=old, decoder=old, model=fallback)
+    stripping = [token(0, "word", lstrip=True, normalized=True, special=False), token(0, "▁국", normalized=True)]
+    first = dict(type="Metaspace", replacement="▁", prepend_scheme="first", split=True)
+    yield "Metaspace and added tokens", characters(start, added=stripping, pre_tokenizer=first, model=fallback)
+    yield "Prepend and added tokens", characters(start, added=stripping, normalizer=LLAMA, model=fallback)
+    yield "no decoder", characters(start, decoder=None, model=fallback)
+    for name, decoder in {
+        "byte fallback": dict(type="ByteFallback"), "fuse": dict(type="Fuse"),
+        "strips both": dict(type="Strip", content="l", start=2, stop=1),
+        "replaces": replace(dict(Regex="[lo]+|▁"), "_"), "strips all": sequence(
+            "decoders", dict(type="Fuse"), dict(type="Strip", content="h", start=1, stop=3)),
+    }.items():
+        yield f"decoder {name}", characters(start, normalizer=SPACES, decoder=decoder, model=fallback)
+
+
+def part_features(start):
+    byte_level = start["pre_tokenizer"]
+    forms = [dict(type=name) for name in ["NFD", "NFKC", "NFKD", "Lowercase", "StripAccents"]]
+    strips = [dict(type="Strip", strip_left=left, strip_right=not left) for left in [False, True]]
+    strips.append(dict(type="Strip", strip_left=True, strip_right=True))
+    bare = sequence("normalizers", dict(type="NFD"), dict(type="StripAccents"), dict(type="Lowercase"))
+    replaces = [replace(dict(Regex=r"\s+"), " "), replace(dict(String="a"), ""), replace(dict(Regex="[bc]+"), "-")]
+    for normalizer in [*forms, *strips, bare, *replaces]:
+        yield f"normalizer {json.dumps(normalizer)}", dict(normalizer=normalizer)
+    words = [dict(type="Punctuation", behavior=name) for name in ["Isolated", "Removed", "Contiguous"]]
+    words += [dict(type="Punctuation", behavior=f"MergedWith{name}") for name in ["Previous", "Next"]]
+    words += [dict(type="Whitespace"), dict(type="WhitespaceSplit"), dict(type="CharDelimiterSplit", delimiter="l")]
+    for word in words:
+        yield f"pre_tokenizer {json.dumps(word)}", dict(pre_tokenizer=sequence("pretokenizers", word, byte_level))
+    bos = start["model"]["vocab"]["<s>"]
+    ends = dict(sep=["</s>", len(start["model"]["vocab"])], cls=["<s>", bos])
+    yield "BertProcessing", dict(post_processor=dict(type="BertProcessing", **ends))
+    roberta = dict(type="RobertaProcessing", trim_offsets=True, add_prefix_space=True, **ends)
+    yield "RobertaProcessing", dict(post_processor=roberta)
 
 
 def features(start):
@@ -179,14 +277,23 @@ def case(tokenizer, text):
     return out
 
 
+def cases(name, tokenizer):
+    for text in TEXTS:
+        try:
+            yield case(tokenizer, text)
+        except BaseException as error:  # the library has bugs of its own
+            if type(error).__name__ != "PanicException":
+                raise
+            print(f"{name}: the library panics on {text!r}: left out")
+
+
 def main():
     start = base()
     with open(sys.argv[1], "w", encoding="utf-8") as out:
         out.write(json.dumps(start, ensure_ascii=False) + "\n")
-        for name, patch in features(start):
+        for name, patch in [*features(start), *part_features(start), *character_features(start)]:
             tokenizer = Tokenizer.from_str(json.dumps(patched(start, patch)))
-            cases = [case(tokenizer, text) for text in TEXTS]
-            feature = dict(name=name, patch=patch, cases=cases)
+            feature = dict(name=name, patch=patch, cases=list(cases(name, tokenizer)))
             out.write(json.dumps(feature, ensure_ascii=False, separators=(",", ":")) + "\n")
     print(f"made with tokenizers {tokenizers.__version__}")
 

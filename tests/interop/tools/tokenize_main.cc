@@ -1,5 +1,6 @@
-// gq-tokenize TOKENIZER_JSON TEXT_FILE OUT_I32_FILE: the ids of a whole file, special tokens added, as little-endian
-// int32. For tests/interop/tokenizer.py; prints the processor seconds that reading the tokenizer and encoding took.
+// gq-tokenize TOKENIZER TEXT_FILE OUT_I32_FILE: the ids of a whole file, special tokens added, as little-endian int32.
+// TOKENIZER is a SentencePiece model unless its name ends in .json. For tests/interop/tokenizer.py;
+// prints the processor seconds that reading the tokenizer and encoding took.
 #include <cstdint>
 #include <cstdio>
 #include <ctime>
@@ -23,7 +24,9 @@ Status run(const std::string& tokenizer_path, const std::string& text_path, cons
   base::Env& env = base::posix_env();
   GQ_ASSIGN_OR_RETURN(const std::string json, base::read_file(env, tokenizer_path));
   std::clock_t start = std::clock();
-  GQ_ASSIGN_OR_RETURN(const text::Tokenizer tokenizer, text::Tokenizer::parse(json, tokenizer_path));
+  GQ_ASSIGN_OR_RETURN(const text::Tokenizer tokenizer,
+                      tokenizer_path.ends_with(".json") ? text::Tokenizer::parse(json, tokenizer_path)
+                                                        : text::Tokenizer::parse_sentencepiece(json, tokenizer_path));
   const double parse_s = seconds_since(start);
   GQ_ASSIGN_OR_RETURN(const std::string content, base::read_file(env, text_path));
   start = std::clock();
@@ -42,7 +45,7 @@ Status run(const std::string& tokenizer_path, const std::string& text_path, cons
 
 int main(int argc, char** argv) {
   if (argc != 4) {
-    std::fprintf(stderr, "usage: gq-tokenize TOKENIZER_JSON TEXT_FILE OUT_I32_FILE\n");
+    std::fprintf(stderr, "usage: gq-tokenize TOKENIZER TEXT_FILE OUT_I32_FILE\n");
     return 2;
   }
   const gridquant::Status status = gridquant::run(argv[1], argv[2], argv[3]);

@@ -15,7 +15,8 @@ BpeModel::Options bytes_are_ids() {
 }
 
 std::vector<int32_t> encode(const BpeModel& model, std::string_view word) {
-  BpeCall call(word.size());
+  BpeCall call;
+  call.begin(word.size());
   model.encode(word, call);
   return call.ids;
 }
@@ -74,7 +75,8 @@ TEST(Bpe, TheCacheGivesWhatMergingGives) {
     for (size_t n = 1 + random() % 9; n > 0; --n) word.push_back(static_cast<char>('a' + random() % 3));
     words.push_back(word);
   }
-  BpeCall call(1);
+  BpeCall call;
+  call.begin(1);
   std::vector<int32_t> expected;
   for (int round = 0; round < 3; ++round) {
     for (const std::string& word : words) {
