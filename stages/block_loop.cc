@@ -187,7 +187,9 @@ ops::Operand BlockWalker::operand(Workspace& workspace, int site) const {
 
 Status BlockWalker::walk(const model::Block& block, HiddenStates& hidden, int64_t i, int thread,
                          const SiteObserver& observer) {
-  return walk_view(block, hidden.sequence(i), thread, observer);
+  GQ_RETURN_IF_ERROR(walk_view(block, hidden.sequence(i), thread, observer));
+  hidden.release(i);
+  return absl::OkStatus();
 }
 
 Status BlockWalker::walk_view(const model::Block& block, model::SequenceView sequence, int thread,
@@ -202,7 +204,6 @@ Status BlockWalker::walk_view(const model::Block& block, model::SequenceView seq
     const ops::Operand next = s + 1 < sites ? operand(workspace, s + 1) : ops::Operand{};
     GQ_RETURN_IF_ERROR(block.advance(s, sequence, x, next, *workspace.scratch));
   }
-  hidden.release(i);
   return absl::OkStatus();
 }
 
