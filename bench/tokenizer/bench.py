@@ -59,7 +59,7 @@ def lines_of(language, most):
 
 def ours(tokenizer_path, lines, passes):
     """(ids of each line in one list, best seconds)."""
-    binary = os.path.join(ROOT, "build/release/bench/bench_tokenizer")
+    binary = os.path.join(ROOT, "build/release/bin/bench_tokenizer")
     with tempfile.TemporaryDirectory() as folder:
         text, out = os.path.join(folder, "text"), os.path.join(folder, "ids")
         with open(text, "w", encoding="utf-8", newline="") as file:

@@ -63,17 +63,18 @@ struct Windows {
   int64_t tokens = 0;  // of all documents
 };
 
-StatusOr<std::vector<int32_t>> encode(const TextModel& model, const Document& document) {
-  return model.tokenizer.encode(document.text, !document.has_special_tokens);
+StatusOr<std::vector<int32_t>> encode(const TextModel& model, const Document& document, EncodeScratch& scratch) {
+  return model.tokenizer.encode(document.text, !document.has_special_tokens, scratch);
 }
 
 StatusOr<Windows> concatenated(const TextModel& model, const Documents& documents) {
   const std::optional<int32_t> eos = special_token_id(model, "eos_token");
+  EncodeScratch scratch;
   Windows windows;
   for (size_t i = 0; i < documents.list.size(); ++i) {
     const bool after_text = i > 0 && !documents.list[i - 1].has_special_tokens && !windows.ids.empty();
     if (after_text && eos.has_value() && windows.ids.back() != *eos) windows.ids.push_back(*eos);
-    GQ_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, encode(model, documents.list[i]));
+    GQ_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, encode(model, documents.list[i], scratch));
     windows.ids.insert(windows.ids.end(), ids.begin(), ids.end());
   }
   windows.tokens = static_cast<int64_t>(windows.ids.size());
@@ -81,9 +82,10 @@ StatusOr<Windows> concatenated(const TextModel& model, const Documents& document
 }
 
 StatusOr<Windows> of_documents(const TextModel& model, const Documents& documents, int64_t length) {
+  EncodeScratch scratch;
   Windows windows;
   for (const Document& document : documents.list) {
-    GQ_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, encode(model, document));
+    GQ_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, encode(model, document, scratch));
     windows.tokens += static_cast<int64_t>(ids.size());
     if (static_cast<int64_t>(ids.size()) < length) continue;
     windows.ids.insert(windows.ids.end(), ids.begin(), ids.begin() + length);
@@ -150,6 +152,8 @@ StatusOr<TextModel> read_text_model(const ModelTexts& texts) {
 std::optional<int32_t> special_token_id(const TextModel& model, std::string_view name) {
   const std::string text = special_token(model.special_tokens, name);
   if (text.empty()) return std::nullopt;
+  // SentencePiece does not find them in texts.
+  if (const std::optional<int32_t> id = model.tokenizer.special_token(text)) return id;
   const StatusOr<std::vector<int32_t>> ids = model.tokenizer.encode(text, false);
   return ids.ok() && ids->size() == 1 ? std::optional<int32_t>(ids->front()) : std::nullopt;
 }

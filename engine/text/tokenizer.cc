@@ -138,6 +138,14 @@ std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool skip_special
   return only_join ? with_replacements(std::move(bytes)) : state_->decoder.decode(std::move(tokens));
 }
 
+std::optional<int32_t> Tokenizer::special_token(std::string_view token) const {
+  for (size_t id = 0; id < state_->tokens.size(); ++id) {
+    const TokenText& text = state_->tokens[id];
+    if (text.known && text.special && text.bytes == token) return static_cast<int32_t>(id);
+  }
+  return std::nullopt;
+}
+
 int64_t Tokenizer::vocab_size() const {
   return static_cast<int64_t>(state_->tokens.size());
 }

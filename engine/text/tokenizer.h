@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,7 +46,8 @@ class Tokenizer {
   // The same, faster for many small texts.
   StatusOr<std::vector<int32_t>> encode(std::string_view text, bool add_special, EncodeScratch& scratch) const;
   std::string decode(const std::vector<int32_t>& ids, bool skip_special) const;
-  int64_t vocab_size() const;  // largest id + 1
+  std::optional<int32_t> special_token(std::string_view token) const;  // its id; nothing if it is none
+  int64_t vocab_size() const;                                          // largest id + 1
 
  private:
   struct State;

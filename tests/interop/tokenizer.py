@@ -1,6 +1,6 @@
 """Our token ids beside Hugging Face tokenizers', on whole files.
 
-usage: tokenizer.py GQ_TOKENIZE_BINARY TOKENIZER_JSON TEXT...
+usage: tokenizer.py GQ_TOKENIZE_BINARY TOKENIZER_JSON TEXT...   (a folder: every file in it)
 
 Exit status 1 and the first difference if any file differs; a text that is not UTF-8 must be refused by both.
 Prints MB/s of processor time of both (one thread each), which is information and no verdict.
@@ -70,6 +70,15 @@ def compare(binary, tokenizer_path, tokenizer, path):
     return same
 
 
+def files_of(paths):
+    for path in paths:
+        if not os.path.isdir(path):
+            yield path
+        for folder, folders, names in os.walk(path):
+            folders.sort()
+            yield from (os.path.join(folder, name) for name in sorted(names))
+
+
 def main():
     if len(sys.argv) < 4:
         sys.exit(__doc__)
@@ -77,7 +86,7 @@ def main():
     tokenizer = Tokenizer.from_file(tokenizer_path)
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    results = [compare(binary, tokenizer_path, tokenizer, path) for path in paths]
+    results = [compare(binary, tokenizer_path, tokenizer, path) for path in files_of(paths)]
     print(f"{tokenizer_path}: {sum(results)} of {len(results)} files equal")
     sys.exit(0 if all(results) else 1)
 
