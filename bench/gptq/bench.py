@@ -25,8 +25,8 @@ class Bench:
         self.args = args
         self.text = lib.calibration_text()
         self.work = os.path.abspath(args.work)
-        self.results = {"environment": lib.environment(), "sequences": args.sequences, "length": args.length, "text": os.path.basename(self.text),
-                        "runs": {}}
+        self.results = {"environment": lib.environment(), "sequences": args.sequences, "length": args.length,
+                        "text": os.path.basename(self.text), "runs": {}}
         os.makedirs(self.work, exist_ok=True)
 
     def path(self, *names):
@@ -69,8 +69,9 @@ class Bench:
         out = self.path(f"{name}-{dtype}")
         shutil.rmtree(out, ignore_errors=True)
         log = out + ".log"
-        wall, _ = lib.run_measured([sys.executable, os.path.join(ROOT, "bench/peers", name + "_run.py"), self.args.model,
-                                tokens, out, "--length", str(self.args.length), "--dtype", dtype], log)
+        script = os.path.join(ROOT, "bench/peers", name + "_run.py")
+        wall, _ = lib.run_measured([sys.executable, script, self.args.model, tokens, out, "--length",
+                                    str(self.args.length), "--dtype", dtype], log)
         facts = lib.peer_facts(log)
         facts.update(wall_s=wall, checkpoint=out)
         return facts

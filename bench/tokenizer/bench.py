@@ -1,8 +1,8 @@
 """Encoding on one core: ours beside Hugging Face tokenizers, the same lines of English and Korean, ids compared.
 
-Called by ./scripts/bench tokenizer; prints RESULT lines last and leaves everything in results/tokenizer.json. The project's
-own tokenizer on its own texts is always measured; with the shared test data (../shared/data, or GRIDQUANT_TEST_DATA)
-larger texts and real tokenizers are.
+Called by ./scripts/bench tokenizer; prints RESULT lines last and leaves everything in results/tokenizer.json. The
+project's own tokenizer on its own texts is always measured; with the shared test data (../shared/data, or
+GRIDQUANT_TEST_DATA) larger texts and real tokenizers are.
 """
 
 import argparse

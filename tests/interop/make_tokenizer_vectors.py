@@ -33,7 +33,8 @@ MERGES = [
     "do n", "don '", "' t", "n ot", "n o", "no t", "ï ¼", "< s", "<s >", "Ġ <", "x y", "y x", "xy x", "x yx",
 ]
 CHARACTER_MERGES = [
-    "▁ ▁", "▁▁ ▁▁", "▁ h", "▁ w", "w o", "▁h e", "▁he ll", "▁hell o", "한 국", "▁ 한국", "x ▁", "l d", "wo r", "▁ wor", "▁wor ld",
+    "▁ ▁", "▁▁ ▁▁", "▁ h", "▁ w", "w o", "▁h e", "▁he ll", "▁hell o", "한 국", "▁ 한국", "x ▁", "l d", "wo r",
+    "▁ wor", "▁wor ld",
 ]
 SPLITS = [dict(Regex=r"-|\d|\s"), dict(String="--"), dict(Regex=r"b*"), dict(Regex=r"(?=l)|^|\w+$")]
 TEXTS = [
@@ -152,7 +153,8 @@ def character_features(start):
         yield f"byte fallback with holes, fuse {fuse}", characters(start, few, model=dict(byte_fallback=True, **model))
         yield f"unknown, fuse {fuse}", characters(start, normalizer=LLAMA, model=model)
     yield "nothing for the unknown", characters(start)
-    yield "ignore_merges over characters", characters(start, normalizer=LLAMA, model=dict(ignore_merges=True, **fallback))
+    whole_words = dict(ignore_merges=True, **fallback)
+    yield "ignore_merges over characters", characters(start, normalizer=LLAMA, model=whole_words)
     gemma = dict(type="Split", pattern=dict(String=" "), behavior="MergedWithPrevious", invert=False)
     runs = [token(0, text, special=False) for text in ["\n\n", "  ", "▁▁▁"]]
     yield "as Gemma", characters(start, added=runs, normalizer=SPACES, pre_tokenizer=gemma, model=fallback)

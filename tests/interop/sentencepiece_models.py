@@ -2,9 +2,9 @@
 
 usage: sentencepiece_models.py GQ_TOKENIZE_BINARY TRAINING_TEXT [--model MODEL]... TEXT...
 
-Small BPE models, trained here on the text, and every MODEL, on whole files and on their first lines one by one. Models that
-we do not read (unigram; a normalization of their own) must be refused by name. Exit status 1 and the first difference if
-anything differs.
+Small BPE models, trained here on the text, and every MODEL, on whole files and on their first lines one by one. Models
+that we do not read (unigram; a normalization of their own) must be refused by name. Exit status 1 and the first
+difference if anything differs.
 """
 
 import argparse

@@ -1,5 +1,6 @@
-"""Our token ids beside Hugging Face tokenizers' on (nearly) every code point, part by part: normalizers, pre-tokenizers, and
-the regular expressions of well-known models. Their tables are of several Unicode versions; this is what proves ours.
+"""Our token ids beside Hugging Face tokenizers' on (nearly) every code point, part by part: normalizers,
+pre-tokenizers, and the regular expressions of well-known models. Their tables are of several Unicode versions; this is
+what proves ours.
 
 usage: tokenizer_unicode.py GQ_TOKENIZE_BINARY
 
@@ -35,8 +36,8 @@ def split(pattern):
 
 
 def parts():
-    """(name, tokenizer.json, text). Text for normalizers comes back byte for byte; for pre-tokenizers all is unknown and
-    fused within a word, so that the number of tokens says where words end."""
+    """(name, tokenizer.json, text). Text for normalizers comes back byte for byte; for pre-tokenizers all is unknown
+    and fused within a word, so that the number of tokens says where words end."""
     every = list(code_points())
     start = base()
     start["model"]["merges"] = []
