@@ -12,8 +12,11 @@ namespace gridquant::stages {
 namespace {
 
 constexpr uint64_t kFloat = 4;
-// Code and data of the program and its libraries, the allocator's slack, stacks: measured with a model of no size.
-constexpr uint64_t kProcess = 44ull << 20;
+// Code and data of the program and its libraries, stacks. This and the slack fit what was measured of small models.
+constexpr uint64_t kProcess = 20ull << 20;
+// What the allocator keeps between allocations that are too small for a mapping of their own.
+constexpr uint64_t kSlackPercent = 16;
+constexpr uint64_t kSlackOf = 128ull << 20;  // at most
 constexpr uint64_t kPerThread = 3ull << 20;      // work memory of the libraries
 constexpr uint64_t kTileRows = 96;               // of a solver's tile of rows: weights, errors, codes
 constexpr uint64_t kGramPartials = 64ull << 20;  // of sums of subtrees of the row groups; at least one triangle
@@ -153,7 +156,8 @@ uint64_t forecast_memory(const ModelSource& source, const Plan& plan, const Toke
     activations += spilled_at_once;
     activations += threads * scratch_of_thread(source, static_cast<uint64_t>(tokens.length), element);
   }
-  return peak + ahead + written + activations + kProcess + threads * kPerThread;
+  const uint64_t held = peak + ahead + written + activations;
+  return held + std::min(held, kSlackOf) * kSlackPercent / 100 + kProcess + threads * kPerThread;
 }
 
 }  // namespace gridquant::stages

@@ -10,6 +10,8 @@
 namespace gridquant::model {
 namespace {
 
+constexpr int64_t kLargestBlockCount = 10'000;  // far beyond any model: what tables per block may cost
+
 using nlohmann::json;
 
 void read_heads(ConfigFields& fields, const DecoderDefaults& defaults, ModelConfig& config) {
@@ -141,6 +143,10 @@ void read_decoder_fields(ConfigFields& fields, const DecoderDefaults& defaults, 
   config.hidden_size = fields.positive("hidden_size", defaults.hidden_size);
   config.intermediate_size = fields.positive("intermediate_size", defaults.intermediate_size);
   config.block_count = fields.positive("num_hidden_layers", defaults.block_count);
+  if (config.block_count > kLargestBlockCount) {
+    fields.fail("num_hidden_layers", absl::StrCat("is ", config.block_count, ", more than ", kLargestBlockCount));
+    config.block_count = 1;  // tables are made per block, also of a configuration that will be refused
+  }
   config.vocab_size = fields.positive("vocab_size", defaults.vocab_size);
   config.max_positions = fields.positive("max_position_embeddings", defaults.max_positions);
   config.rms_norm_eps = static_cast<float>(fields.number("rms_norm_eps", defaults.rms_norm_eps));

@@ -37,6 +37,7 @@ struct LinearWeight::State {
   int64_t out = 0;
   int64_t in = 0;
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+  tensor::Buffer storage;  // of `packed`
   dnnl::memory packed;
 
   absl::Mutex mutex;
@@ -100,7 +101,8 @@ template <typename T>
 void LinearWeight::State::pack(tensor::Matrix<const T> w) {
   dnnl::memory::desc layout;
   prepare(Key(kPackRows, in, out, false), true, &layout);
-  packed = dnnl::memory(layout, engine);
+  storage = tensor::Buffer(layout.get_size());
+  packed = dnnl::memory(layout, engine, storage.data());
   constexpr DnnlType given = sizeof(T) == 2 ? DnnlType::bf16 : DnnlType::f32;
   // [out, in] row-major is the library's [in, out] with swapped strides.
   const auto view = [&](DnnlType type, const void* data, int64_t stride) {

@@ -9,7 +9,19 @@
 namespace gridquant::tensor {
 namespace {
 
-constexpr std::align_val_t kAlignment{64};
+constexpr size_t kAlignment = 64;
+
+// Aligned by hand: what glibc before 2.38 gives for an alignment beyond its own (memalign) is seldom used again after
+// it was freed (its bug 14581), so that the heap grew with every block of a model. The address of the whole allocation
+// stands before the first byte.
+std::byte* allocate(size_t bytes) {
+  auto* whole = static_cast<std::byte*>(::operator new(bytes + kAlignment));
+  std::byte* data = whole + kAlignment - reinterpret_cast<uintptr_t>(whole) % kAlignment;
+  static_assert(__STDCPP_DEFAULT_NEW_ALIGNMENT__ >= sizeof(whole) &&
+                kAlignment % __STDCPP_DEFAULT_NEW_ALIGNMENT__ == 0);
+  std::memcpy(data - sizeof(whole), &whole, sizeof(whole));
+  return data;
+}
 
 }  // namespace
 
@@ -28,11 +40,12 @@ std::string to_string(const Shape& shape) {
   return text + "]";
 }
 
-Buffer::Buffer(size_t bytes)
-    : data_(bytes == 0 ? nullptr : static_cast<std::byte*>(::operator new(bytes, kAlignment))), bytes_(bytes) {}
+Buffer::Buffer(size_t bytes) : data_(bytes == 0 ? nullptr : allocate(bytes)), bytes_(bytes) {}
 
 void Buffer::Free::operator()(std::byte* p) const {
-  ::operator delete(p, kAlignment);
+  std::byte* whole;
+  std::memcpy(&whole, p - sizeof(whole), sizeof(whole));
+  ::operator delete(whole);
 }
 
 Tensor::Tensor(DType dtype, Shape shape)

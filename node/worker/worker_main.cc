@@ -6,7 +6,6 @@
 //   {"event":"note","message":"..."}  {"event":"warning","message":"..."}
 //   {"event":"error","code":"InvalidArgument","message":"..."}   once, last, before a non-zero exit
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -190,9 +189,6 @@ int finish(const Status& status, JsonLines& progress) {
 
 int main(int argc, char** argv) {
   using namespace gridquant;  // NOLINT: main is the program's own
-  // What one thread gives back, another takes again: our allocations are few and large. With an arena per thread a
-  // fifth more was resident, at no gain in speed.
-  mallopt(M_ARENA_MAX, 1);
   std::signal(SIGTERM, on_stop);
   std::signal(SIGINT, on_stop);
   std::signal(SIGPIPE, SIG_IGN);  // whoever reads the progress may go away; the work goes on

@@ -93,6 +93,7 @@ std::vector<Refusal> refusals() {
   return {
       {"no_width", {{"hidden_size", nullptr}}, kInvalidArgument, {"\"hidden_size\"", "missing"}},
       {"text_width", {{"hidden_size", "576"}}, kInvalidArgument, {"\"hidden_size\"", "\"576\""}},
+      {"layers_without_end", {{"num_hidden_layers", 2147483647}}, kInvalidArgument, {"\"num_hidden_layers\"", "10000"}},
       {"zero_layers", {{"num_hidden_layers", 0}}, kInvalidArgument, {"\"num_hidden_layers\"", "0"}},
       {"huge", {{"vocab_size", 1e12}}, kInvalidArgument, {"\"vocab_size\""}},
       {"negative_eps", {{"rms_norm_eps", -1}}, kInvalidArgument, {"\"rms_norm_eps\"", "-1"}},
