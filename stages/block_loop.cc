@@ -187,8 +187,15 @@ ops::Operand BlockWalker::operand(Workspace& workspace, int site) const {
 
 Status BlockWalker::walk(const model::Block& block, HiddenStates& hidden, int64_t i, int thread,
                          const SiteObserver& observer) {
+  GQ_RETURN_IF_ERROR(walk_view(block, hidden.sequence(i), thread, observer));
+  hidden.release(i);
+  return absl::OkStatus();
+}
+
+Status BlockWalker::walk_view(const model::Block& block, model::SequenceView sequence, int thread,
+                              const SiteObserver& observer) {
   Workspace& workspace = workspaces_[thread];
-  const model::SequenceView sequence = hidden.sequence(i, &workspace.routing);
+  sequence.routing = &workspace.routing;
   const int sites = static_cast<int>(sites_.size());
   GQ_RETURN_IF_ERROR(block.begin(sequence, operand(workspace, 0), *workspace.scratch));
   for (int s = 0; s < sites; ++s) {
@@ -197,7 +204,6 @@ Status BlockWalker::walk(const model::Block& block, HiddenStates& hidden, int64_
     const ops::Operand next = s + 1 < sites ? operand(workspace, s + 1) : ops::Operand{};
     GQ_RETURN_IF_ERROR(block.advance(s, sequence, x, next, *workspace.scratch));
   }
-  hidden.release(i);
   return absl::OkStatus();
 }
 

@@ -81,6 +81,8 @@ class BlockWalker {
   void prepare(const model::Block& block, int64_t b);
   // Sequence `i` of `hidden` through `block`. Thread-safe for different threads and sequences.
   Status walk(const model::Block& block, HiddenStates& hidden, int64_t i, int thread, const SiteObserver& observer);
+  // A view of `length` rows; its routing is set here. For sequences in lock-step, whose view has a cache.
+  Status walk_view(const model::Block& block, model::SequenceView view, int thread, const SiteObserver& observer);
   // All of them, in parallel, through block `b`.
   Status walk_all(const model::Block& block, int64_t b, HiddenStates& hidden);
 

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "stages/block_loop.h"
 #include "stages/context.h"
+#include "stages/generator.h"
 #include "stages/inputs.h"
 #include "stages/parallel.h"
 #include "stages/parameters.h"
@@ -20,10 +21,28 @@ using nlohmann::json;
 // Sequences whose sums are held at once, per thread: bounds memory, and amortises the wait at the end of each wave.
 constexpr int64_t kWavePerThread = 8;
 
-StatusOr<TokenSet> tokenize(StageContext& context, const ModelSource& source) {
+// What the model writes itself; `shares` are those after the data sets'.
+StatusOr<std::vector<MadeSequences>> write_own(StageContext& context, const ModelSource& source, ops::Compute compute,
+                                               std::span<const int64_t> shares) {
+  const json& with = context.task.with;
+  GenerateRequest request{{}, with.at("sequenceLength").get<int64_t>(), with.at("seed").get<uint64_t>(), compute};
+  for (size_t i = 0; i < with.at("generate").size(); ++i) {
+    const json& given = with.at("generate")[i];
+    request.specs.push_back(
+        {given.at("language").get<std::string>(),
+         shares[i],
+         given.value("prompts", ""),
+         {given.at("temperature").get<double>(), given.at("topK").get<int64_t>(), given.at("topP").get<double>()}});
+  }
+  return generate(context, source, request);
+}
+
+StatusOr<TokenSet> tokenize(StageContext& context, const ModelSource& source, ops::Compute compute) {
   const json& with = context.task.with;
   std::vector<double> weights;
-  for (const json& dataset : with.at("datasets")) weights.push_back(dataset.at("weight").get<double>());
+  for (const char* list : {"datasets", "generate"}) {
+    for (const json& one : with.at(list)) weights.push_back(one.at("weight").get<double>());
+  }
   GQ_ASSIGN_OR_RETURN(const std::vector<int64_t> shares,
                       text::share_samples(with.at("samples").get<int64_t>(), weights));
   TokenRequest request;
@@ -36,6 +55,8 @@ StatusOr<TokenSet> tokenize(StageContext& context, const ModelSource& source) {
     context.progress.warning(absl::StrCat("sequenceLength ", request.windows.length, " is more than the ",
                                           source.config.max_positions, " positions that the model was made for"));
   }
+  GQ_ASSIGN_OR_RETURN(request.made,
+                      write_own(context, source, compute, std::span(shares).subspan(with.at("datasets").size())));
   context.progress.note("tokenizing");
   GQ_ASSIGN_OR_RETURN(TokenSet tokens, make_tokens(context.env, std::move(request)));
   for (const std::string& line : left_out(tokens)) context.progress.warning(line);
@@ -135,7 +156,7 @@ Status run_calibrate(StageContext& context) {
   GQ_ASSIGN_OR_RETURN(const ops::Compute compute,
                       device::resolve_compute(with.at("compute").get<std::string>(), context.cpu));
   GQ_ASSIGN_OR_RETURN(const ModelSource source, open_analyzed_model(context));
-  GQ_ASSIGN_OR_RETURN(const TokenSet tokens, tokenize(context, source));
+  GQ_ASSIGN_OR_RETURN(const TokenSet tokens, tokenize(context, source, compute));
   GQ_RETURN_IF_ERROR(write_tokens(context.env, context.task.artifact, tokens));
   const std::string statistics = with.at("statistics").get<std::string>();
   json experts = json::array();

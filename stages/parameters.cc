@@ -122,6 +122,12 @@ StatusOr<json> complete_parameters(const StageInfo& stage, const json& with) {
   if (!completed.is_object()) return absl::InvalidArgumentError(absl::StrCat(stage.name, ": with must be an object"));
   std::vector<std::string> errors;
   complete(stage.fields, "with.", completed, errors);
+  const bool any = std::any_of(stage.one_of.begin(), stage.one_of.end(), [&](const std::string& name) {
+    return completed.contains(name) && !completed.at(name).empty();
+  });
+  if (!stage.one_of.empty() && !any) {
+    errors.push_back(absl::StrCat("one of with.", absl::StrJoin(stage.one_of, ", with."), " is needed"));
+  }
   if (!errors.empty()) return absl::InvalidArgumentError(absl::StrCat(stage.name, ": ", absl::StrJoin(errors, "; ")));
   return completed;
 }

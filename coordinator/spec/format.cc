@@ -203,7 +203,7 @@ const FormatField* find_field(const FormatField& object, std::string_view name) 
 }
 
 FormatField with_format(const stages::StageInfo& stage) {
-  FormatField result{.name = "with", .shape = Shape::kObject, .doc = stage.doc};
+  FormatField result{.name = "with", .shape = Shape::kObject, .doc = stage.doc, .one_of = stage.one_of};
   for (const stages::Field& field : stage.fields) result.fields.push_back(from_catalog(field));
   return result;
 }

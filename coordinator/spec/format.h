@@ -43,6 +43,7 @@ struct FormatField {
   std::vector<std::string> choices = {};             // of a kString, kInt or kNumber, or of kChoiceList's elements
   std::optional<double> minimum = {}, maximum = {};  // kInt, kNumber; kDuration in ms, kSize in bytes
   std::vector<FormatField> fields = {};
+  std::vector<std::string> one_of = {};  // kObject: lists of which at least one must be given, and not empty
   KeyRule keys = KeyRule::kAny;
   std::vector<std::string> refused = {};  // kMap: keys that other tools have and this format has not
   std::string refused_hint = {};

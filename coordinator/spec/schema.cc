@@ -44,6 +44,9 @@ Json object_schema(const FormatField& field, bool expressions) {
   }
   schema["properties"] = std::move(properties);
   if (!required.empty()) schema["required"] = std::move(required);
+  for (const std::string& name : field.one_of) {
+    schema["anyOf"].push_back({{"required", {name}}, {"properties", {{name, {{"minItems", 1}}}}}});
+  }
   return schema;
 }
 
@@ -138,10 +141,14 @@ void add_stage_kinds(Json& stage) {
   for (const stages::StageInfo& info : stages::all_stages()) {
     names.push_back(info.name);
     const FormatField format = with_format(info);
-    Json then = {
-        {"properties",
-         {{"with",
-           schema_of({.name = "with", .shape = Shape::kObject, .doc = info.doc, .fields = format.fields}, true)}}}};
+    Json then = {{"properties",
+                  {{"with", schema_of({.name = "with",
+                                       .shape = Shape::kObject,
+                                       .doc = info.doc,
+                                       .fields = format.fields,
+                                       .one_of = format.one_of},
+                                      true)}}}};
+    if (!format.one_of.empty()) then["required"] = {"with"};
     for (const FormatField& field : format.fields) {
       if (field.required) then["required"] = {"with"};
     }

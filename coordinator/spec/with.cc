@@ -7,6 +7,22 @@ namespace {
 
 using nlohmann::json;
 
+// "'datasets' or 'generate'"
+std::string alternatives(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "'" : " or '") + name + "'";
+  return text;
+}
+
+// Whether one of the lists that are needed is there. What is no list is reported elsewhere.
+bool has_one_of(const YNode& map, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    const YEntry* entry = find_entry(map, name);
+    if (entry != nullptr && (entry->value->kind != YNode::Kind::kList || !entry->value->items.empty())) return true;
+  }
+  return names.empty();
+}
+
 bool is_list(Shape shape) {
   return shape == Shape::kStringList || shape == Shape::kObjectList;
 }
@@ -41,6 +57,10 @@ class WithReader {
 
   json object(const YNode& map, const FormatField& format, const YNode* key) {
     check_keys(map, format, key, sink_);
+    if (!has_one_of(map, format.one_of)) {
+      sink_.add(Code::kMissingKey, key == nullptr ? map.at : key->at, alternatives(format.one_of) + " is needed",
+                "add at least one element to one of these lists");
+    }
     json result = json::object();
     for (const FormatField& field : format.fields) {
       const YEntry* entry = find_entry(map, field.name);
@@ -156,6 +176,11 @@ json read_with(const YEntry* entry, const YNode& stage_key, const FormatField& f
     return nullptr;
   }
   if (entry != nullptr) return WithReader(scope, context).object(*entry->value, format, entry->key);
+  if (!format.one_of.empty()) {
+    context.sink.add(Code::kMissingKey, stage_key.at,
+                     "stage '" + stage_key.text + "' needs " + alternatives(format.one_of) + " in 'with'",
+                     "add 'with: {" + format.one_of.front() + ": ...}'");
+  }
   json defaults = json::object();
   for (const FormatField& field : format.fields) {
     if (field.required) {

@@ -21,6 +21,10 @@
 #include "engine/ops/operand.h"
 #include "engine/tensor/tensor.h"
 
+namespace gridquant::ops {
+class KvCache;  // engine/ops/attention_step.h
+}
+
 namespace gridquant::model {
 
 class ConfigFields;  // config_fields.h
@@ -50,9 +54,14 @@ struct SiteSpec {
 // One sequence on its way through the blocks. `hidden` is the residual stream, [tokens, hidden_size] fp32. `routing` is
 // written by the step that ends before a block's first routed site and read by the later ones; null is allowed where
 // every block is dense.
+//
+// With a `cache` it is one new token each of several sequences that go on in lock-step instead: row r of `hidden` is
+// sequence r's. Attention takes what came before from the cache, which is of this block and these sequences, and adds
+// the new token to it; everything else in a block works row by row.
 struct SequenceView {
   tensor::Matrix<float> hidden;
   Routing* routing = nullptr;
+  ops::KvCache* cache = nullptr;
 };
 
 // One block's weights, ready for products, and the steps between its sites.

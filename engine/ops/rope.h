@@ -19,6 +19,8 @@ class RopeTable {
   RopeTable(std::span<const float> frequencies, int64_t max_tokens, float magnitude = 1.0f);
   int64_t max_tokens() const { return max_tokens_; }
   int64_t rotated() const { return 2 * half_; }  // elements of a head
+  // A table whose `count` positions are all this one's `position`: for rows that are not one sequence's tokens.
+  RopeTable repeated(int64_t position, int64_t count) const;
   const float* cosines(int64_t position) const { return values_.as<float>().data() + position * 2 * half_; }
   const float* sines(int64_t position) const { return cosines(position) + half_; }
 

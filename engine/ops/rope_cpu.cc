@@ -1,6 +1,7 @@
 // Op `rope` on the CPU. See the header for the contract.
 #include "engine/ops/rope.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -105,6 +106,17 @@ RopeTable::RopeTable(std::span<const float> frequencies, int64_t max_tokens, flo
       row[half_ + i] = static_cast<float>(std::sin(angle)) * magnitude;
     }
   }
+}
+
+RopeTable RopeTable::repeated(int64_t position, int64_t count) const {
+  RopeTable table;
+  table.half_ = half_;
+  table.max_tokens_ = count;
+  table.values_ = tensor::Tensor(tensor::DType::kF32, {count, 2 * half_});
+  for (int64_t i = 0; i < count; ++i) {
+    std::copy(cosines(position), cosines(position) + 2 * half_, table.values_.as<float>().data() + i * 2 * half_);
+  }
+  return table;
 }
 
 Status rope(tensor::Matrix<const float> x, const HeadShape& shape, const RopeTable* table, const Operand& out) {

@@ -67,11 +67,32 @@ Field language_field() {
   return {.name = "language", .type = FieldType::kString, .doc = "Language tag, such as en or ko.", .required = true};
 }
 
+Field number_field(std::string name, std::string default_value, double minimum, double maximum, std::string doc) {
+  Field field = int_field(std::move(name), std::move(default_value), minimum, maximum, std::move(doc));
+  field.type = FieldType::kNumber;
+  return field;
+}
+
+// Of calibrate: text that the model writes itself.
+Field generate_field() {
+  return {.name = "generate",
+          .type = FieldType::kObjectList,
+          .doc = "Sequences that the model under calibration writes itself, for models without data.",
+          .default_value = "[]",
+          .fields = {language_field(), weight_field(),
+                     path_field("prompts", false, "UTF-8 file of starts, one a line; without it BOS alone."),
+                     number_field("temperature", "1", 0, 100, "Of the softmax; 0 takes the most likely token."),
+                     int_field("topK", "0", 0, 1'000'000, "Among so many of the most likely tokens; 0 among all."),
+                     number_field("topP", "1", 0.001, 1, "Among the fewest tokens that are together so likely.")}};
+}
+
+// Of calibrate (`weighted`), which has generated text beside it, and of validate.
 Field datasets_field(std::string doc, bool weighted) {
   Field list{.name = "datasets",
              .type = FieldType::kObjectList,
              .doc = std::move(doc),
-             .required = true,
+             .required = !weighted,
+             .default_value = weighted ? "[]" : "",
              .fields = {path_field("path", true, "UTF-8 file."), language_field()}};
   if (weighted) list.fields.push_back(weight_field());
   list.fields.push_back(enum_field("format", "auto", {"auto", "text", "jsonl", "csv", "tsv"},
@@ -110,7 +131,7 @@ StageInfo calibrate() {
       .version = 2,
       .doc = "Tokenizes the calibration texts and measures the inputs of every site of the unquantized model.",
       .inputs = {"analyze"},
-      .fields = {datasets_field("Calibration texts, one or more per language.", true),
+      .fields = {datasets_field("Calibration texts, one or more per language.", true), generate_field(),
                  int_field("samples", "128", 1, 1'000'000, "Sequences in all, shared by the weights of the datasets."),
                  int_field("sequenceLength", "512", 8, 1'048'576, "Tokens of each sequence."),
                  int_field("seed", "0", 0, 2'147'483'647, "Decides which windows of the texts are taken."),
@@ -118,7 +139,8 @@ StageInfo calibrate() {
                  packing_field(),
                  enum_field("statistics", "diagonal", {"none", "diagonal"},
                             "What is measured: diagonal of the Hessian, mean and maximum of |x|; none only tokenizes."),
-                 prefetch_field(), budget_field(), compute_field()}};
+                 prefetch_field(), budget_field(), compute_field()},
+      .one_of = {"datasets", "generate"}};
 }
 
 StageInfo plan() {

@@ -32,6 +32,7 @@ struct StageInfo {
   std::vector<std::string> inputs =
       {};                          // stage names whose artifacts it reads; resolved through `needs`, also indirectly
   std::vector<Field> fields = {};  // of `with:`
+  std::vector<std::string> one_of = {};  // lists of which at least one must be given, and not empty
 };
 
 std::span<const StageInfo> all_stages();             // in pipeline order

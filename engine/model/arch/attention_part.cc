@@ -5,6 +5,7 @@
 
 #include "engine/model/rope_frequencies.h"
 #include "engine/ops/attention.h"
+#include "engine/ops/attention_step.h"
 #include "engine/ops/rope.h"
 
 namespace gridquant::model {
@@ -20,7 +21,8 @@ struct AttentionScratch : public BlockPart::Scratch {
         k(compute, max_tokens * spec.kv_heads, spec.head_dim),
         v(compute, max_tokens * spec.kv_heads, spec.head_dim),
         max_tokens_(max_tokens),
-        tables_(spec.ropes.size()) {}
+        tables_(spec.ropes.size()),
+        step_tables_(spec.ropes.size()) {}
 
   // The table of the model's rotary embedding `which` for a sequence of `tokens` tokens; kept until another length
   // needs other frequencies.
@@ -35,6 +37,19 @@ struct AttentionScratch : public BlockPart::Scratch {
     return kept.table;
   }
 
+  // The same for the new tokens of sequences in lock-step: all rows at the cache's position. The frequencies are those
+  // of sequences as long as the cache can become.
+  const ops::RopeTable& step_table(const AttentionSpec& spec, const ops::KvCache& cache) {
+    const RopeConfig& rope = spec.ropes[spec.rope];
+    ops::RopeTable& all = step_tables_[spec.rope];
+    if (all.max_tokens() != cache.capacity()) {
+      const std::vector<float> frequencies = rope_frequencies(rope, spec.head_dim, cache.capacity());
+      all = ops::RopeTable(frequencies, cache.capacity(), static_cast<float>(rope.magnitude));
+    }
+    step_ = all.repeated(cache.length(), cache.sequences());
+    return step_;
+  }
+
   ops::OperandBuffer q, k, v;
   ops::AttentionScratch attention;
 
@@ -44,7 +59,9 @@ struct AttentionScratch : public BlockPart::Scratch {
     ops::RopeTable table;
   };
   int64_t max_tokens_;
-  std::vector<Table> tables_;  // one for each of the model's rotary embeddings
+  std::vector<Table> tables_;                // one for each of the model's rotary embeddings
+  std::vector<ops::RopeTable> step_tables_;  // the same, for as many positions as a cache has
+  ops::RopeTable step_;
 };
 
 class AttentionPart : public BlockPart {
@@ -80,7 +97,7 @@ class AttentionPart : public BlockPart {
   Status advance(int site, const SequenceView& s, const Operand& x, const Operand& next_x,
                  Scratch& scratch) const override {
     auto& own = static_cast<AttentionScratch&>(scratch);
-    if (site == 0) return attend(x, next_x, own);
+    if (site == 0) return attend(s.cache, x, next_x, own);
     if (spec_.norm_after) return add_normed_product(o_, norm_after_, x, s.hidden, own.floats);
     return add_product(o_, x, s.hidden);
   }
@@ -89,15 +106,19 @@ class AttentionPart : public BlockPart {
   // q, k and v of a sequence, as attention reads them.
   using Heads = ops::AttentionInput;
 
-  Status attend(const Operand& x, const Operand& out, AttentionScratch& scratch) const {
+  Status attend(ops::KvCache* cache, const Operand& x, const Operand& out, AttentionScratch& scratch) const {
+    if (cache != nullptr && (cache->length() >= cache->capacity() || cache->sequences() != x.rows)) {
+      return absl::FailedPreconditionError("the cache of keys and values is full, or of other sequences");
+    }
     const Heads heads = {scratch.q.view().row_range(0, x.rows * spec_.heads),
                          scratch.k.view().row_range(0, x.rows * spec_.kv_heads),
                          scratch.v.view().row_range(0, x.rows * spec_.kv_heads)};
-    const ops::RopeTable& table = scratch.table(spec_, x.rows);
+    const ops::RopeTable& table = cache == nullptr ? scratch.table(spec_, x.rows) : scratch.step_table(spec_, *cache);
     GQ_RETURN_IF_ERROR(spec_.fused_qkv ? project_fused(x, table, scratch.floats, heads)
                                        : project(x, table, scratch.floats, heads));
     const ops::AttentionShape shape{spec_.heads, spec_.kv_heads, spec_.head_dim,
                                     spec_.scale, spec_.window,   spec_.soft_cap};
+    if (cache != nullptr) return ops::attention_step(shape, heads, out, *cache);
     return ops::attention(shape, heads, out, scratch.attention);
   }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/ops/attention.h"
+#include "engine/ops/attention_step.h"
 #include "engine/ops/gram.h"
 #include "engine/ops/head_tiles.h"
 #include "engine/ops/linear.h"
@@ -121,6 +122,54 @@ void check_attention(Compute compute, const std::vector<int64_t>& d) {
   }
 }
 
+// The tokens of some sequences one after the other. dims: tokens, sequences, then as above from heads on
+void check_attention_step(Compute compute, const std::vector<int64_t>& d) {
+  const int64_t tokens = d[0], sequences = d[1], heads = d[2], kv_heads = d[3], dim = d[4];
+  const int64_t group = heads / kv_heads;
+  std::vector<Input> q, k, v;
+  for (uint32_t s = 0; s < sequences; ++s) {
+    q.push_back(make_input(compute, heads * tokens, dim, 3 * s));
+    k.push_back(make_input(compute, kv_heads * tokens, dim, 3 * s + 1));
+    v.push_back(make_input(compute, kv_heads * tokens, dim, 3 * s + 2));
+  }
+  AttentionShape shape{heads, kv_heads, dim, 1.0f / std::sqrt(static_cast<float>(dim))};
+  shape.window = d[5], shape.soft_cap = static_cast<float>(d[6]) / 10.0f;
+  KvCache cache(sequences, kv_heads, dim, tokens);
+  const OperandBuffer one_q(compute, heads * sequences, dim), one_k(compute, kv_heads * sequences, dim),
+      one_v(compute, kv_heads * sequences, dim), out(compute, sequences, heads * dim);
+  const auto copy_row = [&](const Input& from, int64_t row, const OperandBuffer& to, int64_t at) {
+    const Operand source = from.operand.view().row_range(row, 1);
+    std::copy_n(source.data, static_cast<size_t>(dim) * operand_size(compute), to.view().row_range(at, 1).data);
+  };
+  const double limit = compute == Compute::kBF16 ? 1e-2 : 2e-5;
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t s = 0; s < sequences; ++s) {
+      for (int64_t h = 0; h < heads; ++h) {
+        copy_row(q[static_cast<size_t>(s)], head_row(group, tokens, h, t), one_q, head_row(group, sequences, h, s));
+      }
+      for (int64_t h = 0; h < kv_heads; ++h) {
+        copy_row(k[static_cast<size_t>(s)], h * tokens + t, one_k, h * sequences + s);
+        copy_row(v[static_cast<size_t>(s)], h * tokens + t, one_v, h * sequences + s);
+      }
+    }
+    ASSERT_TRUE(attention_step(shape, {one_q.view(), one_k.view(), one_v.view()}, out.view(), cache).ok());
+    for (int64_t s = 0; s < sequences; ++s) {
+      const auto own = static_cast<size_t>(s);
+      for (int64_t h = 0; h < heads; ++h) {
+        const auto want =
+            attend(shape, q[own], k[own], v[own], {head_row(group, tokens, h, t), (h / group) * tokens, t});
+        double largest = 0;
+        for (const double w : want) largest = std::max(largest, std::fabs(w));
+        for (int64_t c = 0; c < dim; ++c) {
+          ASSERT_NEAR(value_at(out.view(), s, h * dim + c), want[static_cast<size_t>(c)], limit * largest)
+              << "sequence " << s << " head " << h << " token " << t;
+        }
+      }
+    }
+  }
+  EXPECT_FALSE(attention_step(shape, {one_q.view(), one_k.view(), one_v.view()}, out.view(), cache).ok());
+}
+
 }  // namespace
 
 std::vector<Row> product_rows() {
@@ -151,6 +200,12 @@ std::vector<Row> product_rows() {
       {"attention", "window_not_reached", check_attention, {90, 2, 1, 16, 90, 0}},
       {"attention", "soft_cap", check_attention, {150, 4, 2, 32, 0, 10}},
       {"attention", "soft_cap_and_window", check_attention, {230, 4, 2, 32, 37, 500}},
+      {"attention_step", "one_token", check_attention_step, {1, 1, 1, 1, 2, 0, 0}},
+      {"attention_step", "odd_head", check_attention_step, {5, 2, 3, 3, 10, 0, 0}},
+      {"attention_step", "grouped", check_attention_step, {40, 3, 9, 3, 64, 0, 0}},
+      {"attention_step", "many_sequences", check_attention_step, {17, 70, 4, 2, 16, 0, 0}},
+      {"attention_step", "window", check_attention_step, {90, 2, 4, 2, 16, 21, 0}},
+      {"attention_step", "soft_cap_and_window", check_attention_step, {60, 2, 4, 2, 16, 16, 5}},
   };
 }
 

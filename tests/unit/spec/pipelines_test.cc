@@ -52,10 +52,12 @@ TEST(Pipelines, GptqAsksForItsFiles) {
   EXPECT_EQ(codes_of(result), std::vector<std::string>(5, "GQ0402"));
 }
 
-TEST(Pipelines, MixtureIsValid) {
-  const std::string text = read_source_file("pipelines/mixture.yaml");
-  const ParseResult result = parse_pipeline(text, {.file = "mixture.yaml", .params_required = false});
-  EXPECT_TRUE(result.pipeline) << render_text(result.diagnostics, text, false);
+TEST(Pipelines, ExamplesOfDataAreValid) {
+  for (const char* file : {"mixture.yaml", "generated.yaml"}) {
+    const std::string text = read_source_file(std::string("pipelines/") + file);
+    const ParseResult result = parse_pipeline(text, {.file = file, .params_required = false});
+    EXPECT_TRUE(result.pipeline) << render_text(result.diagnostics, text, false);
+  }
 }
 
 }  // namespace
