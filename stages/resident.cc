@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "stages/block_loop.h"
 #include "stages/prefetch.h"
@@ -38,7 +39,8 @@ Status ResidentModel::load() {
   for (const model::TensorSpec& spec : source_.outer()) {
     const bool is_embedding = spec.role == model::TensorRole::kEmbedding;
     if (is_embedding || spec.role == model::TensorRole::kNorm) {
-      GQ_ASSIGN_OR_RETURN(is_embedding ? embedding_ : norm_, source_.tensors->read(spec.name));
+      GQ_ASSIGN_OR_RETURN(tensor::Tensor values, source_.tensors->read(spec.name));
+      (is_embedding ? embedding_ : norm_) = std::move(values);
     }
     if (spec.role == model::TensorRole::kLmHead || (is_embedding && head_name.empty())) head_name = spec.name;
   }
