@@ -52,6 +52,13 @@ CASES = {
     "mixtral 4/2 fused": (mixtral(4, 2), True),
     "mixtral 8/3": (mixtral(8, 3), False),
     "mixtral 3/1": (mixtral(3, 1), False),
+    "mixtral 4/2 window": (mixtral(4, 2, sliding_window=40), False),
+    "qwen3-moe 8/2 normalized": (qwen3_moe(8, 2, True), False),
+    "qwen3-moe 8/2 normalized fused": (qwen3_moe(8, 2, True), True),
+    "qwen3-moe 16/4": (qwen3_moe(16, 4, False), False),
+    "qwen3-moe 8/2 first block dense": (qwen3_moe(8, 2, True, mlp_only_layers=[0]), False),
+    "qwen3-moe 8/2 every second block": (qwen3_moe(8, 2, False, decoder_sparse_step=2), True),
+    "qwen3-moe 8/2 window": (qwen3_moe(8, 2, True, use_sliding_window=True, sliding_window=40), False),
 }
 
 
@@ -128,6 +135,17 @@ def check_bf16(binary, model, folder, scratch, verdicts, name):
                    BF16_FACTOR * noise)
 
 
+def check_that_routing_matters(binary, folder, scratch, ids, reference, verdicts):
+    """The same weights with other routing must be far away: else the comparisons above would say nothing."""
+    path = folder / "config.json"
+    text = path.read_text()
+    for change in ({"norm_topk_prob": False}, {"num_experts_per_tok": 3}):
+        path.write_text(json.dumps({**json.loads(text), **change}))
+        error = relative_error(our_logits(binary, folder, ids, "fp32", scratch), reference)
+        verdicts.fact(f"with {change} the logits are others (relative error {error:.2f})", error > 0.01)
+    path.write_text(text)
+
+
 def check_logits(binary, work, verdicts):
     scratch = work / "scratch"
     scratch.mkdir(parents=True)
@@ -139,6 +157,8 @@ def check_logits(binary, work, verdicts):
         reference, _ = run(model, ids)
         error = relative_error(our_logits(binary, folder, ids[0].tolist(), "fp32", scratch), reference[0])
         verdicts.error(f"{name}, fp32", error, FP32_LIMIT)
+        if name == "qwen3-moe 8/2 normalized":
+            check_that_routing_matters(binary, folder, scratch, ids[0].tolist(), reference[0], verdicts)
         if name in ("mixtral 4/2", "qwen3-moe 8/2 normalized fused"):
             check_bf16(binary, model, folder, scratch, verdicts, name)
 
@@ -228,7 +248,7 @@ def main():
     shutil.rmtree(work, ignore_errors=True)
     verdicts = Verdicts()
     check_logits(logits_binary, work, verdicts)
-    for name in ("mixtral 4/2 fused",):
+    for name in ("mixtral 4/2 fused", "qwen3-moe 8/2 first block dense", "qwen3-moe 8/2 normalized fused"):
         check_run((logits_binary, gridquant), name, work, tokenizer, verdicts)
     return 1 if verdicts.bad else 0
 

@@ -13,9 +13,6 @@ namespace {
 using ops::Operand;
 using tensor::Matrix;
 
-// Rows of one expert that are computed at a time: their fp32 products then stay in the cache until they are used.
-constexpr int64_t kRowsAtOnce = 128;
-
 class ExpertsPart : public BlockPart {
  public:
   ExpertsPart(const ExpertsSpec& spec, ops::Compute compute) : BlockPart(compute, spec.norm), spec_(spec) {
@@ -57,8 +54,8 @@ class ExpertsPart : public BlockPart {
                  Scratch& scratch) const override {
     for (int64_t e = 0; e < spec_.experts; ++e) {
       const int64_t count = s.routing->count(e);
-      for (int64_t begin = 0; begin < count; begin += kRowsAtOnce) {
-        const Rows rows{e, s.routing->begin(e) + begin, std::min(kRowsAtOnce, count - begin)};
+      for (int64_t begin = 0; begin < count; begin += kTokensAtOnce) {
+        const Rows rows{e, s.routing->begin(e) + begin, std::min(kTokensAtOnce, count - begin)};
         GQ_RETURN_IF_ERROR(site == 0 ? gate_and_up(rows, s, x, next_x, scratch.floats)
                                      : down(rows, s, x, scratch.floats));
       }
@@ -123,7 +120,7 @@ ExpertsSpec experts_spec(const ModelConfig& config, int64_t b) {
   spec.intermediate_size = config.expert_intermediate_size;
   spec.experts = config.expert_count;
   spec.routing = {config.experts_per_token, config.normalized_routing};
-  spec.norm.eps = config.rms_norm_eps;
+  spec.norm = norm_style(config);
   return spec;
 }
 

@@ -7,10 +7,11 @@
 namespace gridquant::model {
 namespace {
 
-std::array<const Architecture*, 8> all() {
+std::array<const Architecture*, 9> all() {
   return {
-      &llama_architecture(), &mistral_architecture(), &mixtral_architecture(), &qwen2_architecture(),
-      &qwen3_architecture(), &gemma2_architecture(),  &gemma3_architecture(),  &phi3_architecture(),
+      &llama_architecture(),  &mistral_architecture(), &mixtral_architecture(),
+      &qwen2_architecture(),  &qwen3_architecture(),   &gemma2_architecture(),
+      &gemma3_architecture(), &phi3_architecture(),    &qwen3_moe_architecture(),
   };
 }
 

@@ -13,5 +13,6 @@ const Architecture& qwen3_architecture();
 const Architecture& gemma2_architecture();
 const Architecture& gemma3_architecture();
 const Architecture& phi3_architecture();
+const Architecture& qwen3_moe_architecture();
 
 }  // namespace gridquant::model
