@@ -42,8 +42,9 @@ def compare(model, tokenizer, prompt, ours):
     if ours[:len(start)] != start:
         return 0, f"{prompt!r}: begins with {ours[:len(start)]}, not {start}"
     end = tokenizer.eos_token_id
-    made = model.generate(torch.tensor([start]), do_sample=False, max_new_tokens=LENGTH - len(start), eos_token_id=end,
-                          pad_token_id=0, output_logits=True, return_dict_in_generate=True)
+    ids = torch.tensor([start])
+    made = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, eos_token_id=end, pad_token_id=0,
+                          max_new_tokens=LENGTH - len(start), output_logits=True, return_dict_in_generate=True)
     for at, logits in enumerate(made.logits):
         best = torch.topk(logits[0], 2).values
         token, mine = int(made.sequences[0][len(start) + at]), ours[len(start) + at]
