@@ -12,6 +12,7 @@ std::span<const Target> all_targets() {
       {"config_json", &config_json},
       {"tokenizer_json", &tokenizer_json},
       {"tokenizer_text", &tokenizer_text},
+      {"sentencepiece", &sentencepiece},
       {"checkpoint_index", &checkpoint_index},
       {"pipeline_yaml", &pipeline_yaml},
       {"gguf", &gguf},

@@ -18,6 +18,7 @@ void safetensors(std::string_view bytes);
 void config_json(std::string_view bytes);
 void tokenizer_json(std::string_view bytes);
 void tokenizer_text(std::string_view bytes);
+void sentencepiece(std::string_view bytes);
 void checkpoint_index(std::string_view bytes);
 void pipeline_yaml(std::string_view bytes);
 void gguf(std::string_view bytes);
