@@ -45,16 +45,17 @@ def files_of(path):
 
 def lines_of(language, most):
     """Lines that are not empty, at most `most` bytes of each file, and where they are from."""
-    paths = [os.path.join(SHARED, path) for path in TEXTS[language]]
+    paths, sources = [os.path.join(SHARED, path) for path in TEXTS[language]], list(TEXTS[language])
     if not all(os.path.exists(path) for path in paths):
         say(f"{language}: the shared texts are not there, models/data it is")
-        paths = [os.path.join(ROOT, f"models/data/{kind}.{language}.txt") for kind in ("calibration", "evaluation")]
+        sources = [f"models/data/{kind}.{language}.txt" for kind in ("calibration", "evaluation")]
+        paths = [os.path.join(ROOT, path) for path in sources]
     lines = []
     for path in paths:
         for file in files_of(path):
             with open(file, encoding="utf-8") as text:
                 lines += [line for line in text.read(most).splitlines() if line.strip()]
-    return lines, [os.path.relpath(path, ROOT) for path in paths]
+    return lines, sources
 
 
 def ours(tokenizer_path, lines, passes):
