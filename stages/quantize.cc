@@ -24,7 +24,7 @@ StatusOr<std::string> checkpoint_key(const StageContext& context, const Plan& pl
   GQ_ASSIGN_OR_RETURN(const std::string analyzed, input_folder(context, "analyze"));
   GQ_ASSIGN_OR_RETURN(const std::string model,
                       base::digest_of_file(context.env, base::join_path(analyzed, "analysis.json")));
-  return base::digest_of(absl::StrCat("quantize 1\n", context.task.key, "\n", model, "\n", plan_fingerprint(plan), "\n",
+  return base::digest_of(absl::StrCat("quantize 2\n", context.task.key, "\n", model, "\n", plan_fingerprint(plan), "\n",
                                       tokens.digest, "\n", device::name_of(compute), "\n", context.cpu.kind(), "\n",
                                       quant::blas_core_name()));
 }

@@ -1,5 +1,8 @@
 // Solvers: from a weight (and its site's Hessian) to codes on a grid. RTN rounds; GPTQ (Frantar et al. 2022,
-// arXiv:2210.17323) rounds column by column and moves each column's error onto the columns not yet rounded.
+// arXiv:2210.17323) rounds column by column and moves each column's error onto the columns not yet rounded. It is
+// computed in the form of LDLQ, which is the same (Chee et al. 2023, arXiv:2307.13304, theorem 6): with H = A D A^T,
+// A unit upper triangular, column j is rounded at w_j - sum over i < j of (q_i - w_i) A_ij. So the Hessian is
+// factorized once and nothing is inverted.
 // A solver never sees a model, a checkpoint or a rank number.
 //
 // Exact given H and W up to the library's products (trailing updates, factorization); scale search, rounding and the
@@ -34,14 +37,15 @@ struct SolverOptions {
 
 // What GPTQ needs of a site's Hessian, made once for all weights of the site. Immutable.
 //
-// One K x K array holds both the factor and the Hessian (K = 13824: 764 MB, so there is no second one). U is its upper
-// triangle with the diagonal. Below it is H as it was before damping, in `order`, but for its diagonal blocks, whose
-// place the factorization needed: they are in `diagonal_blocks`. See hessian_error.
+// One K x K array holds both the factor and the Hessian (K = 13824: 764 MB, so there is no second one). Above its
+// diagonal is A: the damped Hessian is A D A^T, with D diagonal and A unit upper triangular. Below is H as it was
+// before damping, in `order`, but for its diagonal blocks, whose place the factorization needed: they are in
+// `diagonal_blocks`. See hessian_error.
 struct SiteFactor {
   std::vector<int32_t> order;      // order[i] = original column at position i (identity without act-order)
   std::vector<float> diagonal;     // diag(H) before damping, original column order: the weights of the scale search
   std::vector<uint8_t> dead;       // original column order: 1 where H_ii was 0 (the column is set to zero)
-  tensor::Tensor upper;            // [K, K] fp32; U is upper triangular, H^-1 = U^T U, in `order`
+  tensor::Tensor feedback;         // [K, K] fp32, in `order`
   tensor::Tensor diagonal_blocks;  // [K, factor_block()] fp32, see hessian_error.cc
   double damping = 0;              // the share of mean(diag H) that was really added
   int ladder_steps = 0;            // 0: the first damping worked

@@ -95,3 +95,31 @@ gq_smollm2() {
   "$GQ_ROOT/.venv/interop/bin/python" -B "$GQ_ROOT/bench/peers/smollm2.py" "$folder" >&2 || return 1
   printf '%s\n' "$folder"
 }
+
+# llama.cpp's command-line tools, for this machine's own CPU, from the sources inside llama-cpp-python's source
+# distribution: .venv/llama/bin/llama-bench, llama-imatrix, llama-quantize. Once; some 8 minutes on 2 cores.
+gq_llama_cpp() {
+  local folder="$GQ_ROOT/.venv/llama" list="$GQ_ROOT/tests/interop/requirements-llama.txt" stamp want
+  stamp="$folder/$(basename "$list").sha256"
+  want="$(sha256sum <"$list")"
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return 0
+  gq_say "building llama.cpp in .venv/llama: minutes, once"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  {
+    python3 -m pip download -q --disable-pip-version-check --no-deps --no-binary :all: -d "$folder" \
+      "$(sed -n '/^llama-cpp-python==/p' "$list")" &&
+      tar -xzf "$folder"/llama_cpp_python-*.tar.gz -C "$folder" --strip-components=1 --wildcards '*/vendor/llama.cpp' &&
+      cmake -S "$folder/vendor/llama.cpp" -B "$folder/build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
+        -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_TESTS=OFF \
+        -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF -DGGML_NATIVE=ON &&
+      ninja -C "$folder/build" llama-bench llama-imatrix llama-quantize &&
+      mkdir "$folder/bin" && mv "$folder"/build/bin/llama-{bench,imatrix,quantize} "$folder/bin"
+  } >"$folder/build.log" 2>&1 || {
+    gq_say "could not build llama.cpp (is PyPI reachable?); $folder/build.log ends with:"
+    tail -5 "$folder/build.log" >&2
+    return 1
+  }
+  rm -rf "$folder/build" "$folder/vendor" "$folder"/llama_cpp_python-*.tar.gz
+  printf '%s\n' "$want" >"$stamp"
+}

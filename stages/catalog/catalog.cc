@@ -156,6 +156,7 @@ StageInfo plan() {
 
 StageInfo quantize() {
   return {.name = "quantize",
+          .version = 2,
           .doc = "Quantizes block by block after the plan and writes the checkpoint.",
           .inputs = {"analyze", "calibrate", "plan"},
           .fields = {enum_field("output", "gptq", {"gptq"}, "Format of the checkpoint."), prefetch_field(),

@@ -7,7 +7,6 @@
 
 extern "C" {
 void spotrf_(const char* uplo, const int* n, float* a, const int* lda, int* info);
-void strtri_(const char* uplo, const char* diag, const int* n, float* a, const int* lda, int* info);
 }
 
 namespace gridquant::quant {
@@ -39,19 +38,9 @@ void subtract_a_bt(Dims d, ConstBlock a, ConstBlock b, Block c) {
               narrow(a.ld), b.data, narrow(b.ld), 1.0f, c.data, narrow(c.ld));
 }
 
-void multiply_a_b(Dims d, ConstBlock a, ConstBlock b, Block c) {
-  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, narrow(d.m), narrow(d.n), narrow(d.k), 1.0f, a.data,
-              narrow(a.ld), b.data, narrow(b.ld), 0.0f, c.data, narrow(c.ld));
-}
-
 void subtract_a_at(int64_t n, int64_t k, ConstBlock a, Block c) {
   cblas_ssyrk(CblasRowMajor, CblasLower, CblasNoTrans, narrow(n), narrow(k), -1.0f, a.data, narrow(a.ld), 1.0f, c.data,
               narrow(c.ld));
-}
-
-void multiply_lower(int64_t m, int64_t n, ConstBlock l, Block b) {
-  cblas_strmm(CblasRowMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, narrow(m), narrow(n), -1.0f, l.data,
-              narrow(l.ld), b.data, narrow(b.ld));
 }
 
 void solve_right_lower_t(int64_t m, int64_t n, ConstBlock l, Block b) {
@@ -64,14 +53,6 @@ bool cholesky_lower(int64_t n, Block a) {
   const int ld = narrow(a.ld);
   int info = 0;
   spotrf_("U", &size, a.data, &ld, &info);
-  return info == 0;
-}
-
-bool invert_lower(int64_t n, Block l) {
-  const int size = narrow(n);
-  const int ld = narrow(l.ld);
-  int info = 0;
-  strtri_("U", "N", &size, l.data, &ld, &info);
   return info == 0;
 }
 

@@ -27,11 +27,8 @@ void use_one_thread();  // idempotent; before the first product of a solve
 
 void subtract_at_b(Dims dims, ConstBlock a, ConstBlock b, Block c);     // C[m,n] -= A[k,m]^T B[k,n]
 void subtract_a_bt(Dims dims, ConstBlock a, ConstBlock b, Block c);     // C[m,n] -= A[m,k] B[n,k]^T
-void multiply_a_b(Dims dims, ConstBlock a, ConstBlock b, Block c);      // C[m,n]  = A[m,k] B[k,n]
 void subtract_a_at(int64_t n, int64_t k, ConstBlock a, Block c);        // lower(C[n,n]) -= A[n,k] A[n,k]^T
-void multiply_lower(int64_t m, int64_t n, ConstBlock l, Block b);       // B[m,n] = -L[m,m] B
 void solve_right_lower_t(int64_t m, int64_t n, ConstBlock l, Block b);  // B[m,n] = B L[n,n]^-T
 bool cholesky_lower(int64_t n, Block a);                                // false: not positive definite
-bool invert_lower(int64_t n, Block l);                                  // false: singular
 
 }  // namespace gridquant::quant::blas

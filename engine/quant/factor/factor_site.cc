@@ -1,6 +1,7 @@
-// What GPTQ needs of a site's Hessian. H^-1 = U^T U is never formed: with the columns in reversed order, H_rev = L L^T,
-// and U is L^-1 read backwards (rows and columns reversed). One factorization and one triangular inverse, 2/3 n^3.
-// All of it in the Hessian's own memory: L needs one triangle, and H, being symmetric, keeps the other.
+// What GPTQ needs of a site's Hessian. Neither H^-1 nor its factor is formed: with the columns in reversed order,
+// H_rev = L L^T, and A of H = A D A^T is L with its columns divided by their diagonal, read backwards (rows and columns
+// reversed). One factorization, 1/3 n^3. All of it in the Hessian's own memory: L needs one triangle, and H, being
+// symmetric, keeps the other.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -11,7 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/quant/factor/blas.h"
-#include "engine/quant/factor/triangular.h"
+#include "engine/quant/factor/cholesky.h"
 #include "engine/quant/solver.h"
 
 namespace gridquant::quant {
@@ -144,6 +145,22 @@ void fill_lower(const SiteFactor& factor, double mean, tensor::Matrix<float> to,
   });
 }
 
+// The columns of L below its diagonal, divided by the diagonal. False if an entry is not finite.
+bool divide_by_diagonal(tensor::Matrix<float> m, device::ThreadPool& pool) {
+  const int64_t n = m.rows;
+  std::vector<float> inverse(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) inverse[static_cast<size_t>(i)] = 1.0f / m.row(i)[i];
+  std::atomic<bool> finite{true};
+  pool.parallel_for(tasks_for(n), [&](int64_t task, int) {
+    const int64_t end = std::min(n, (task + 1) * kRowsPerTask);
+    for (int64_t r = task * kRowsPerTask; r < end; ++r) {
+      for (int64_t c = 0; c < r; ++c) m.row(r)[c] *= inverse[static_cast<size_t>(c)];
+      if (!row_finite(m.row(r), r)) finite = false;
+    }
+  });
+  return finite;
+}
+
 // Rows and columns backwards: of a dense matrix that is the whole array backwards.
 void reverse_all(std::span<float> all, device::ThreadPool& pool) {
   constexpr int64_t kPerTask = 1 << 16;
@@ -155,9 +172,9 @@ void reverse_all(std::span<float> all, device::ThreadPool& pool) {
 }
 
 bool try_factor(double mean, SiteFactor& factor, device::ThreadPool& pool) {
-  const tensor::Matrix<float> m = factor.upper.matrix<float>();
+  const tensor::Matrix<float> m = factor.feedback.matrix<float>();
   fill_lower(factor, mean, m, pool);
-  return cholesky_in_place(m, pool) && invert_lower_in_place(m, pool) && all_finite(m, pool);
+  return cholesky_in_place(m, pool) && divide_by_diagonal(m, pool);
 }
 
 }  // namespace
@@ -187,14 +204,14 @@ StatusOr<SiteFactor> factor_site(tensor::Tensor hessian, const SolverOptions& op
   }
   factor.order = column_order(factor.diagonal, options.act_order);
   permute(h, {factor.order.rbegin(), factor.order.rend()}, pool);
-  factor.upper = std::move(hessian);
+  factor.feedback = std::move(hessian);
   factor.diagonal_blocks = tensor::Tensor(tensor::DType::kF32, {n, factor_block()});
   keep_diagonal_blocks(h, factor.diagonal_blocks.matrix<float>());
   const double mean = mean_of_live(factor);
   for (const double damping : damping_ladder(options.damp_percent)) {
     factor.damping = damping;
     if (try_factor(mean, factor, pool)) {
-      reverse_all(factor.upper.as<float>(), pool);
+      reverse_all(factor.feedback.as<float>(), pool);
       return factor;
     }
     ++factor.ladder_steps;

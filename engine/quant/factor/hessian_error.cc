@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "engine/quant/factor/blas.h"
-#include "engine/quant/factor/triangular.h"
+#include "engine/quant/factor/cholesky.h"
 #include "engine/quant/solver.h"
 
 namespace gridquant::quant {
@@ -63,7 +63,7 @@ double hessian_error(const SiteFactor& factor, tensor::Matrix<const float> error
   std::vector<double> sums(static_cast<size_t>(blocks));
   pool.parallel_for(blocks, [&](int64_t i, int) {
     const Span span = block_span(n, i);
-    sums[static_cast<size_t>(i)] = 2 * off_diagonal(factor.upper.matrix<float>(), e, span) +
+    sums[static_cast<size_t>(i)] = 2 * off_diagonal(factor.feedback.matrix<float>(), e, span) +
                                    on_diagonal(factor.diagonal_blocks.matrix<float>(), e, span);
   });
   double total = 0;

@@ -23,11 +23,11 @@ struct Scratch {
   Scratch(const GridSpec& grid, int64_t cols) : tile(grid, cols), columns(static_cast<size_t>(cols)) {
     for (int64_t c = 0; c < cols; ++c) {
       const int64_t g = tile.group_of(c);
-      columns[static_cast<size_t>(c)] = {tile.scale(g), tile.zero(g), tile.codes(c)};
+      columns[static_cast<size_t>(c)] = {tile.weights(c), tile.scale(g), tile.zero(g), tile.codes(c)};
     }
   }
   RowTile tile;
-  std::vector<ColumnGrid> columns;  // original order
+  std::vector<TileColumn> columns;  // original order
 };
 
 // Importance for the search: around 1, so that no product of it leaves fp32.
@@ -58,7 +58,7 @@ void choose_scales(RowTile& tile, const std::vector<float>& importance, const So
 
 TileSums measure(Scratch& scratch, const std::vector<float>& importance) {
   std::array<double, kTileRows> error{}, energy{};
-  measure_columns(scratch.tile.weights(0), scratch.columns, importance.data(), {error.data(), energy.data()});
+  measure_columns(scratch.columns, importance.data(), {error.data(), energy.data()});
   TileSums sums;
   for (const double e : error) sums.error += e;
   for (const double e : energy) sums.energy += e;

@@ -19,7 +19,7 @@ struct TileProblem {
 
 // Fills the codes of a tile whose weights are loaded and whose scales are chosen. `columns` is in original order;
 // `thread` as in ThreadPool::parallel_for.
-using RoundTile = std::function<void(RowTile& tile, std::span<const ColumnGrid> columns, int thread)>;
+using RoundTile = std::function<void(RowTile& tile, std::span<const TileColumn> columns, int thread)>;
 
 StatusOr<SolveResult> solve_tiles(const TileProblem& problem, const SolverOptions& options, const RoundTile& round,
                                   device::ThreadPool& pool);

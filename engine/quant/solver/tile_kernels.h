@@ -7,27 +7,28 @@
 
 namespace gridquant::quant {
 
-// Where one column's codes go and the grid they are on: kTileRows of each.
-struct ColumnGrid {
+// One column of a tile: its weights, the grid they are rounded to, where their codes go. kTileRows of each.
+struct TileColumn {
+  const float* weights;
   const float* scale;
   const float* zero;
   uint8_t* codes;
 };
 
-// GPTQ inside a block of columns, in the order of the solve. Column j of `w` first receives every earlier column's
-// error, w_j -= err_i * U_ij for i = 0 .. j - 1 in that order, is then rounded, and is replaced by its own error,
-// (w_j - q_j) / U_jj.
+// GPTQ inside a block of columns, in the order of the solve. Column j of `targets` first receives every earlier
+// column's error, t_j -= err_i * A_ij for i = 0 .. j - 1 in that order, is then rounded to q_j, and is replaced by its
+// own error, q_j - w_j, w_j being the weight.
 struct GptqBlock {
-  float* w;              // [columns][kTileRows]
-  const float* upper_t;  // row j holds U_0j .. U_jj
-  int64_t upper_t_stride;
-  std::span<const ColumnGrid> columns;
+  float* targets;           // [columns][kTileRows]
+  const float* feedback_t;  // row j holds A_0j .. A_j-1,j
+  int64_t feedback_t_stride;
+  std::span<const TileColumn> columns;
   float max_code;
 };
 void solve_block(const GptqBlock& block);
 
-// Rounds each column to its grid, no feedback. `w`: [columns][kTileRows].
-void round_columns(const float* w, std::span<const ColumnGrid> columns, float max_code);
+// Rounds each column's weights to its grid, no feedback.
+void round_columns(std::span<const TileColumn> columns, float max_code);
 
 // Per row: error[r] += sum over columns of importance * (w - dequantized)^2, energy[r] += sum of importance * w^2. fp32
 // within up to 64 columns, fp64 across.
@@ -35,6 +36,6 @@ struct TileError {
   double* error;   // [kTileRows]
   double* energy;  // [kTileRows]
 };
-void measure_columns(const float* w, std::span<const ColumnGrid> columns, const float* importance, TileError out);
+void measure_columns(std::span<const TileColumn> columns, const float* importance, TileError out);
 
 }  // namespace gridquant::quant

@@ -34,10 +34,55 @@ Array dequantized(const QuantizedWeight& q) {
   return out;
 }
 
+// U of H^-1 = U^T U for the damped Hessian in the factor's order, as Frantar et al. write GPTQ: by inverting H (which
+// the solver never does) and Cholesky, in fp64.
+std::vector<double> textbook_factor(const Case& c, const SiteFactor& f) {
+  const int64_t n = c.cols;
+  double mean = 0, live = 0;
+  for (int64_t i = 0; i < n; ++i)
+    mean += c.h[static_cast<size_t>(i * n + i)], live += f.dead[static_cast<size_t>(i)] ? 0 : 1;
+  mean /= live;
+  std::vector<double> a(static_cast<size_t>(n * n)), inverse(a.size(), 0.0);
+  for (int64_t i = 0; i < n; ++i) {
+    inverse[static_cast<size_t>(i * n + i)] = 1;
+    for (int64_t j = 0; j < n; ++j) {
+      const int64_t row = f.order[static_cast<size_t>(i)], col = f.order[static_cast<size_t>(j)];
+      double value = c.h[static_cast<size_t>(row * n + col)];
+      if (i == j) value = (f.dead[static_cast<size_t>(row)] ? mean : value) + f.damping * mean;
+      a[static_cast<size_t>(i * n + j)] = value;
+    }
+  }
+  for (int64_t k = 0; k < n; ++k) {  // Gauss and Jordan; a positive definite matrix needs no pivots
+    const double pivot = 1 / a[static_cast<size_t>(k * n + k)];
+    for (int64_t i = 0; i < n; ++i) {
+      if (i == k) continue;
+      const double share = a[static_cast<size_t>(i * n + k)] * pivot;
+      for (int64_t j = 0; j < n; ++j) {
+        a[static_cast<size_t>(i * n + j)] -= share * a[static_cast<size_t>(k * n + j)];
+        inverse[static_cast<size_t>(i * n + j)] -= share * inverse[static_cast<size_t>(k * n + j)];
+      }
+    }
+    for (int64_t j = 0; j < n; ++j) {
+      a[static_cast<size_t>(k * n + j)] *= pivot;
+      inverse[static_cast<size_t>(k * n + j)] *= pivot;
+    }
+  }
+  std::vector<double>& u = inverse;  // row by row: U_ii, then U_ij, then what is left of the rows below
+  for (int64_t i = 0; i < n; ++i) {
+    double* row = u.data() + i * n;
+    const double root = std::sqrt(row[i]);
+    for (int64_t j = i; j < n; ++j) row[j] /= root;
+    for (int64_t k = i + 1; k < n; ++k) {
+      for (int64_t j = k; j < n; ++j) u[static_cast<size_t>(k * n + j)] -= row[k] * row[j];
+    }
+  }
+  return u;
+}
+
 // The textbook loop in fp64, one row at a time, on the result's own scales. Returns how many codes differ from `q`
 // although the reference was not within `margin` (in levels) of a tie.
 int64_t wrong_codes(const Case& c, const SiteFactor& f, const QuantizedWeight& q, double margin) {
-  const auto u = f.upper.matrix<float>();
+  const std::vector<double> u = textbook_factor(c, f);
   int64_t wrong = 0;
   std::vector<double> row(static_cast<size_t>(c.cols));
   for (int64_t r = 0; r < c.rows; ++r) {
@@ -55,8 +100,10 @@ int64_t wrong_codes(const Case& c, const SiteFactor& f, const QuantizedWeight& q
       const int own = q.codes[static_cast<size_t>(r * c.cols + column)];
       // After a different choice at a near-tie the rows part ways: follow the solver's choice.
       if (own != static_cast<int>(code) && std::abs(std::abs(level - std::rint(level)) - 0.5) > margin) ++wrong;
-      const double error = (row[static_cast<size_t>(p)] - scale * (own - zero)) / u.row(p)[p];
-      for (int64_t k = p + 1; k < c.cols; ++k) row[static_cast<size_t>(k)] -= error * u.row(p)[k];
+      const double error =
+          (row[static_cast<size_t>(p)] - scale * (own - zero)) / u[static_cast<size_t>(p * c.cols + p)];
+      for (int64_t k = p + 1; k < c.cols; ++k)
+        row[static_cast<size_t>(k)] -= error * u[static_cast<size_t>(p * c.cols + k)];
     }
   }
   return wrong;
