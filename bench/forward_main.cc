@@ -1,22 +1,27 @@
-// Speed of the forward pass and of the Hessians on SmolLM2-135M's shapes, beside the rate that the library itself
-// reaches on the same products: random weights, no files. Not a benchmark of quantization (scripts/bench is).
-// Usage: bench_forward [fp32|bf16|both] [threads] [seconds per figure]
+// Speed of the forward pass and of the Hessians on a model's shapes, beside the rate that the library itself reaches on
+// the same products: random weights, no files. Not a benchmark of quantization (scripts/bench is).
+// Usage: bench_forward [fp32|bf16|both] [threads] [seconds per figure] [smollm2|llama1b]
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/device/cpu.h"
 #include "engine/device/thread_pool.h"
 #include "engine/model/architecture.h"
 #include "engine/ops/gram.h"
+#include "engine/ops/hold_to.h"
 
 namespace gridquant {
 namespace {
+
+using ModelConfig = model::ModelConfig;
 
 constexpr int64_t kTokens = 512;
 constexpr int64_t kSequences = 8;
@@ -45,15 +50,23 @@ double best_time(double seconds, const std::function<void()>& run) {
   return best;
 }
 
-model::ModelConfig smollm2() {
-  model::ModelConfig c;
+struct Shape {
+  std::string_view name;
+  int64_t blocks, hidden, intermediate, heads, kv_heads, head_dim;
+};
+constexpr std::array kShapes = {
+    Shape{"smollm2", 30, 576, 1536, 9, 3, 64}, Shape{"llama1b", 16, 2048, 8192, 32, 8, 64},  // Llama 3.2 1B's
+};
+
+ModelConfig config_of(const Shape& shape) {
+  ModelConfig c;
   c.architecture = "LlamaForCausalLM";
-  c.hidden_size = 576;
-  c.intermediate_size = 1536;
+  c.hidden_size = shape.hidden;
+  c.intermediate_size = shape.intermediate;
   c.block_count = kBlocks;
-  c.head_count = 9;
-  c.kv_head_count = 3;
-  c.head_dim = 64;
+  c.head_count = shape.heads;
+  c.kv_head_count = shape.kv_heads;
+  c.head_dim = shape.head_dim;
   c.vocab_size = 1;
   c.max_positions = kTokens;
   c.rms_norm_eps = 1e-5f;
@@ -79,7 +92,7 @@ ops::OperandBuffer random_operand(ops::Compute compute, int64_t rows, int64_t co
   return x;
 }
 
-std::unique_ptr<model::Block> random_block(const model::ModelConfig& config, ops::Compute compute, int64_t index) {
+std::unique_ptr<model::Block> random_block(const ModelConfig& config, ops::Compute compute, int64_t index) {
   std::mt19937 random(static_cast<unsigned>(index));
   const model::Architecture& architecture = model::architecture_of(config);
   std::vector<tensor::Tensor> norms;
@@ -103,7 +116,8 @@ struct Bench {
   ops::Compute compute;
   device::ThreadPool& pool;
   double seconds;
-  model::ModelConfig config = smollm2();
+  const Shape& shape;
+  ModelConfig config = config_of(shape);
 
   // GFLOP/s of the products [kTokens, in] x [in, out] of a block, one sequence per task, in order, as the pass does
   // them.
@@ -193,11 +207,12 @@ struct Bench {
     std::printf("  products of a block alone   %8.1f GFLOP/s\n", products);
     const double time = forward_time();
     const double rate = forward_flops() * kSequences * kBlocks / time / 1e9;
+    const double tokens = kSequences * kTokens * kBlocks / static_cast<double>(shape.blocks) / time;
     std::printf(
-        "  forward pass                %8.1f GFLOP/s  %5.1f %% of the products' rate  %9.0f tokens/s of 30 blocks\n",
-        rate, 100 * rate / products, kSequences * kTokens * kBlocks / 30.0 / time);
-    for (const int64_t width : {576, 1536, 2048, 5632}) {
-      const double gram = gram_rate(width, width > 2048 ? 4096 : 16384);
+        "  forward pass                %8.1f GFLOP/s  %5.1f %% of the products' rate  %9.0f tokens/s of %d blocks\n",
+        rate, 100 * rate / products, tokens, static_cast<int>(shape.blocks));
+    for (const int64_t width : {shape.hidden, shape.intermediate}) {
+      const double gram = gram_rate(width, width > 4096 ? 4096 : 16384);
       std::printf("  Hessian of width %-4d       %8.1f GFLOP/s  %5.1f %% (half of X^T X counted)\n",
                   static_cast<int>(width), gram, 100 * gram / products);
     }
@@ -211,14 +226,24 @@ int main(int argc, char** argv) {
   const std::string which = argc > 1 ? argv[1] : "both";
   const int threads = argc > 2 ? std::atoi(argv[2]) : 0;
   const double seconds = argc > 3 ? std::atof(argv[3]) : 0.5;
-  const gridquant::device::CpuInfo cpu = gridquant::device::detect_cpu();
-  std::printf("%s, %s, %d cores\n", cpu.model.c_str(), cpu.kind().c_str(), cpu.cores);
+  const std::string name = argc > 4 ? argv[4] : "smollm2";
+  const auto shape = std::ranges::find(gridquant::kShapes, name, &gridquant::Shape::name);
+  if (shape == gridquant::kShapes.end()) {
+    std::fprintf(stderr, "bench_forward: no shape %s\n", name.c_str());
+    return 2;
+  }
+  const auto within =
+      gridquant::device::cpu_within(gridquant::device::detect_cpu(), std::getenv(gridquant::device::kMaxCpuVariable));
+  gridquant::check(within.status());
+  const gridquant::device::CpuInfo& cpu = *within;
+  gridquant::ops::hold_to(cpu);
+  std::printf("%s, %s, %d cores, %s\n", cpu.model.c_str(), cpu.kind().c_str(), cpu.cores, name.c_str());
   for (const auto compute : {gridquant::ops::Compute::kF32, gridquant::ops::Compute::kBF16}) {
     if (which != "both" && which != gridquant::device::name_of(compute)) continue;
     for (int n = 1; n <= cpu.cores; n *= 2) {
       if (threads != 0 && n != threads) continue;
       gridquant::device::ThreadPool pool(n);
-      gridquant::Bench{compute, pool, seconds}.run();
+      gridquant::Bench{compute, pool, seconds, *shape}.run();
     }
   }
   return 0;

@@ -8,6 +8,8 @@
 #include <memory>
 #include <string>
 
+#include "engine/device/cpu.h"
+
 namespace CLI {
 class App;
 }
@@ -28,6 +30,7 @@ struct Invocation {
   bool err_is_terminal = false;
   std::string working_folder;  // absolute
   std::string own_folder;      // where the gridquant binary lies; gridquant-worker is beside it
+  device::CpuInfo cpu = device::detect_cpu();
   int exit_code = kExitOk;
 };
 

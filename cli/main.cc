@@ -22,6 +22,12 @@ int run_main(int argc, char** argv) {
   invocation.err_is_terminal = ::isatty(STDERR_FILENO) == 1;
   invocation.working_folder = std::filesystem::current_path(error).string();
   invocation.own_folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
+  const StatusOr<device::CpuInfo> cpu = device::cpu_within(invocation.cpu, std::getenv(device::kMaxCpuVariable));
+  if (!cpu.ok()) {
+    std::cerr << "gridquant: " << cpu.status().message() << "\n";
+    return kExitUsage;
+  }
+  invocation.cpu = *cpu;
 
   CLI::App app("Quantizes language models: a YAML pipeline from weights to a checked checkpoint.", "gridquant");
   app.require_subcommand(1);

@@ -183,7 +183,7 @@ class RunCommand {
   Invocation& invocation_;
   RunOptions options_;
   base::Env& env_ = base::posix_env();
-  const device::CpuInfo cpu_ = device::detect_cpu();
+  const device::CpuInfo cpu_ = invocation_.cpu;
   spec::Pipeline pipeline_;
   std::string output_folder_, workdir_, worker_;
   std::unique_ptr<store::WorkdirLock> lock_;

@@ -10,57 +10,23 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PEERS = ("gptqmodel", "llmcompressor")
 
 
-def say(message):
-    print(f"== {message}", file=sys.stderr, flush=True)
-
-
-def cpu_flags():
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        return set(re.search(r"^flags\s*:(.*)$", file.read(), re.MULTILINE).group(1).split())
-
-
-def has_fast_bf16():
-    return bool(cpu_flags() & {"amx_bf16", "avx512_bf16"})
-
-
-def calibration_text():
-    shared = os.environ.get("GRIDQUANT_TEST_DATA", os.path.join(ROOT, "../shared/data"))
-    wiki = os.path.join(shared, "texts/wikitext-2-raw/wiki.test.raw")
-    if os.path.exists(wiki):
-        return os.path.abspath(wiki)
-    say("wikitext-2 is not there (GRIDQUANT_TEST_DATA): the calibration text is models/data/calibration.en.txt")
-    return os.path.join(ROOT, "models/data/calibration.en.txt")
-
-
-def run_measured(command, log):
-    """(seconds, peak bytes) of a command and the processes that it waited for. Ends this program if it fails."""
-    with open(log, "w", encoding="utf-8") as file:
-        start = time.perf_counter()
-        # Beside its log: GPTQModel leaves files where it is started.
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=os.path.dirname(log))
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        with open(log, encoding="utf-8", errors="replace") as file:
-            sys.exit(f"error: {command[0]} ended with status {process.returncode}; {log}:\n" + file.read()[-3000:])
-    return seconds, usage.ru_maxrss * 1024
+sys.path.insert(0, os.path.join(HERE, ".."))
+import lib  # noqa: E402
 
 
 class Bench:
     def __init__(self, args):
         self.args = args
-        self.text = calibration_text()
+        self.text = lib.calibration_text()
         self.work = os.path.abspath(args.work)
-        self.results = {"sequences": args.sequences, "length": args.length, "text": os.path.basename(self.text),
-                        "cores": len(os.sched_getaffinity(0)), "runs": {}}
+        self.results = {"environment": lib.environment(), "sequences": args.sequences, "length": args.length, "text": os.path.basename(self.text),
+                        "runs": {}}
         os.makedirs(self.work, exist_ok=True)
 
     def path(self, *names):
@@ -71,7 +37,7 @@ class Bench:
         name = f"ours-{solver}-{compute}"
         shutil.rmtree(self.path(name), ignore_errors=True)
         output = self.path(name, "out")
-        seconds, peak = run_measured(
+        seconds, peak = lib.run_measured(
             [os.path.join(self.args.bin, "gridquant"), "run", os.path.join(HERE, "smollm2.yaml"),
              "--workdir", self.path(name, "work"), "--output", output,
              "-p", f"model={self.args.model}", "-p", f"text={self.text}", "-p", f"solver={solver}",
@@ -95,7 +61,7 @@ class Bench:
 
     def product_rate(self, compute):
         """FLOP/s of the products of a block alone, by the library, all cores."""
-        done = subprocess.run([os.path.join(self.args.bin, "bench_forward"), compute, str(self.results["cores"]), "1"],
+        done = subprocess.run([os.path.join(self.args.bin, "bench_forward"), compute, str(lib.cores()), "1"],
                               check=True, capture_output=True, text=True)
         return float(re.search(r"products of a block alone\s+([0-9.]+) GFLOP/s", done.stdout).group(1)) * 1e9
 
@@ -103,10 +69,9 @@ class Bench:
         out = self.path(f"{name}-{dtype}")
         shutil.rmtree(out, ignore_errors=True)
         log = out + ".log"
-        wall, _ = run_measured([sys.executable, os.path.join(ROOT, "bench/peers", name + "_run.py"), self.args.model,
+        wall, _ = lib.run_measured([sys.executable, os.path.join(ROOT, "bench/peers", name + "_run.py"), self.args.model,
                                 tokens, out, "--length", str(self.args.length), "--dtype", dtype], log)
-        with open(log, encoding="utf-8", errors="replace") as file:
-            facts = json.loads(re.findall(r"^PEER (.*)$", file.read(), re.MULTILINE)[-1])
+        facts = lib.peer_facts(log)
         facts.update(wall_s=wall, checkpoint=out)
         return facts
 
@@ -139,10 +104,10 @@ def measure_ours(bench):
     compute = "auto"
     runs, rates = [], []
     for turn in range(bench.args.repeat):
-        say(f"gridquant, run {turn + 1} of {bench.args.repeat}")
+        lib.say(f"gridquant, run {turn + 1} of {bench.args.repeat}")
         runs.append(bench.ours("gptq", compute))
         rates.append(bench.product_rate(runs[-1]["compute"]))
-        say(f"{runs[-1]['total_s']:.2f} s, products at {rates[-1] / 1e9:.0f} GFLOP/s")
+        lib.say(f"{runs[-1]['total_s']:.2f} s, products at {rates[-1] / 1e9:.0f} GFLOP/s")
     runs.sort(key=lambda run: run["total_s"])
     ours = runs[len(runs) // 2]
     ours["all_s"] = [run["total_s"] for run in runs]
@@ -154,13 +119,13 @@ def measure_ours(bench):
 
 
 def measure_peers(bench, tokens):
-    dtypes = ("fp32", "bf16") if has_fast_bf16() else ("fp32",)
+    dtypes = ("fp32", "bf16") if lib.has_fast_bf16() else ("fp32",)
     best = {}
     for name in PEERS:
         for dtype in dtypes:
-            say(f"{name} in {dtype}: minutes")
+            lib.say(f"{name} in {dtype}: minutes")
             facts = bench.peer(name, dtype, tokens)
-            say(f"{facts['total_s']:.1f} s")
+            lib.say(f"{facts['total_s']:.1f} s")
             bench.results["runs"][f"{name}-{dtype}"] = facts
             if name not in best or facts["total_s"] < best[name]["total_s"]:
                 best[name] = facts
@@ -177,13 +142,7 @@ def print_results(bench, ours, peers, quality):
         lines += [(f"kl_{language}_{name}", values["kl_mean"], "nats/token") for name, values in figures.items()]
     lines += [(f"ratio_{name}", facts["total_s"] / ours["total_s"], "x") for name, facts in peers.items()]
     lines.append(("ratio_floor", ours["total_s"] / bench.results["floor"]["seconds"], "x"))
-    bench.results["lines"] = {metric: value for metric, value, _ in lines}
-    os.makedirs(os.path.dirname(bench.args.results), exist_ok=True)
-    with open(bench.args.results, "w", encoding="utf-8") as file:
-        json.dump(bench.results, file, indent=1)
-        file.write("\n")
-    for metric, value, unit in lines:
-        print(f"RESULT {metric} {value:.4g} {unit}")
+    lib.finish(bench.results, lines, bench.args.results)
 
 
 def parse_args():
@@ -191,7 +150,7 @@ def parse_args():
     parser.add_argument("--bin", default=os.path.join(ROOT, "build/release/bin"))
     parser.add_argument("--model", required=True, help="SmolLM2 as a Hugging Face folder")
     parser.add_argument("--work", default=os.path.join(ROOT, "build/bench/gptq"))
-    parser.add_argument("--results", default=os.path.join(ROOT, "bench/results/gptq.json"))
+    parser.add_argument("--results", default=lib.results_path("gptq"))
     parser.add_argument("--sequences", type=int, default=32)
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--repeat", type=int, default=3, help="runs of ours; the median counts")
@@ -210,7 +169,7 @@ def main():
     peers = {} if bench.args.no_peers else measure_peers(bench, bench.tokens("gptq", "auto"))
     quality = {}
     if not bench.args.no_quality:
-        say("KL on held-out text")
+        lib.say("KL on held-out text")
         rtn = bench.ours("rtn", "auto")
         checkpoints = {"ours": ours["checkpoint"], "ours_rtn": rtn["checkpoint"]}
         checkpoints.update({name: facts["checkpoint"] for name, facts in peers.items()})

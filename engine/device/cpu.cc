@@ -85,6 +85,19 @@ CpuInfo detect_cpu() {
   return info;
 }
 
+StatusOr<CpuInfo> cpu_within(CpuInfo cpu, const char* limit) {
+  const std::string name = limit == nullptr ? "" : limit;
+  if (name.empty()) return cpu;
+  if (name != "avx2" && name != "avx512" && name != "avx512_bf16") {
+    return absl::InvalidArgumentError(
+        absl::StrCat(kMaxCpuVariable, "=", name, " is not one of avx2, avx512, avx512_bf16"));
+  }
+  cpu.amx_bf16 = false;
+  if (name != "avx512_bf16") cpu.avx512_bf16 = false;
+  if (name == "avx2") cpu.avx512 = false;
+  return cpu;
+}
+
 StatusOr<Compute> resolve_compute(const std::string& name, const CpuInfo& cpu) {
   if (name == "auto") return cpu.has_bf16_products() ? Compute::kBF16 : Compute::kF32;
   if (name == "fp32") return Compute::kF32;

@@ -25,6 +25,13 @@ struct CpuInfo {
 
 CpuInfo detect_cpu();
 
+// The environment variable that holds a whole program to a lesser processor, for tests and measurements: "avx2",
+// "avx512" or "avx512_bf16". A main reads it, asks for cpu_within, and then calls ops::hold_to.
+inline constexpr const char* kMaxCpuVariable = "GRIDQUANT_MAX_CPU";
+
+// `cpu` without what is beyond `limit`; all of it if `limit` is null or empty.
+StatusOr<CpuInfo> cpu_within(CpuInfo cpu, const char* limit);
+
 // "auto" | "fp32" | "bf16" -> what to do here: auto is bf16 exactly where the CPU has bf16 products.
 StatusOr<Compute> resolve_compute(const std::string& name, const CpuInfo& cpu);
 const char* name_of(Compute compute);  // "fp32", "bf16"

@@ -32,6 +32,7 @@
 #include "engine/base/status.h"
 #include "engine/device/cpu.h"
 #include "engine/device/thread_pool.h"
+#include "engine/ops/hold_to.h"
 #include "engine/quant/solver.h"
 #include "stages/context.h"
 #include "stages/task.h"
@@ -198,10 +199,12 @@ int main(int argc, char** argv) {
     std::puts("gridquant-worker --task FILE [--threads N]\nRuns the stage that FILE (see stages/task.h) describes.");
     return 0;
   }
-  const device::CpuInfo cpu = device::detect_cpu();
-  restart_for_blas(cpu, argv);
+  const StatusOr<device::CpuInfo> cpu = device::cpu_within(device::detect_cpu(), std::getenv(device::kMaxCpuVariable));
+  if (!cpu.ok()) return finish(cpu.status(), progress);
+  ops::hold_to(*cpu);
+  restart_for_blas(*cpu, argv);
   try {
-    return finish(run(*options, cpu, progress), progress);
+    return finish(run(*options, *cpu, progress), progress);
   } catch (const std::bad_alloc&) {
     return finish(absl::ResourceExhaustedError("out of memory"), progress);
   }

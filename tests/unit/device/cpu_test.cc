@@ -47,6 +47,19 @@ TEST(Cpu, ComputeTypes) {
   EXPECT_STREQ(name_of(Compute::kBF16), "bf16");
 }
 
+TEST(Cpu, HeldToALesserOne) {
+  const CpuInfo amx = cpu_with("x", 4);
+  EXPECT_EQ(cpu_within(amx, nullptr)->kind(), amx.kind());
+  EXPECT_EQ(cpu_within(amx, "")->kind(), amx.kind());
+  EXPECT_EQ(cpu_within(amx, "avx512_bf16")->kind(), cpu_with("x", 3).kind());
+  EXPECT_EQ(cpu_within(amx, "avx512")->kind(), cpu_with("x", 2).kind());
+  EXPECT_EQ(cpu_within(amx, "avx2")->kind(), cpu_with("x", 1).kind());
+  EXPECT_EQ(cpu_within(cpu_with("x", 1), "avx512")->kind(), cpu_with("x", 1).kind());  // nothing is added
+  const auto unknown = cpu_within(amx, "avx3");
+  EXPECT_EQ(unknown.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(unknown.status().message().find("GRIDQUANT_MAX_CPU=avx3"), std::string::npos);
+}
+
 struct CoreRow {
   const char* model;
   int level;
@@ -62,6 +75,8 @@ TEST(Cpu, OpenBlasCore) {
       {"AMD EPYC 7763", 1, "Zen", ""},
       {"AMD EPYC 7763", 1, "Haswell", ""},
       {"AMD EPYC 7763", 1, "Prescott", "ZEN"},
+      {"AMD EPYC", 1, "Cooperlake", "ZEN"},  // held to AVX2
+      {"Intel(R) Xeon(R) Platinum", 1, "SkylakeX", "HASWELL"},
       {"Intel(R) Xeon(R) E5", 1, "Core2", "HASWELL"},
       {"Intel(R) Xeon(R) Gold", 2, "SkylakeX", ""},
       {"Intel(R) Xeon(R) Gold", 3, "Cooperlake", ""},
