@@ -75,7 +75,8 @@ def measure(name, args, results):
     facts = results["runs"][name] = {"ours": [ours(name, compute, args.seconds)]}
     say_rate("gridquant", facts["ours"][0])
     if "torch" in args.peers:
-        facts["torch"] = [torch(name, dtype, args.work) for dtype in (("fp32", "bf16") if compute == "bf16" else ("fp32",))]
+        dtypes = ("fp32", "bf16") if compute == "bf16" else ("fp32",)
+        facts["torch"] = [torch(name, dtype, args.work) for dtype in dtypes]
         for run in facts["torch"]:
             say_rate("torch", run)
     if "llama.cpp" in args.peers:

@@ -1,5 +1,5 @@
-// Holds oneDNN and our own vector kernels to a lesser processor than this machine has. Not OpenBLAS: it has chosen before
-// main (see node/worker).
+// Holds oneDNN and our own vector kernels to a lesser processor than this machine has. Not OpenBLAS: that has chosen
+// before main (see node/worker).
 #pragma once
 
 #include "engine/device/cpu.h"
