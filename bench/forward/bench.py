@@ -45,7 +45,7 @@ def torch(name, dtype, work):
     shape = SHAPES[name]
     log = os.path.join(work, f"torch-{name}-{dtype}.log")
     lib.run_measured([sys.executable, os.path.join(lib.ROOT, "bench/peers/torch_forward.py"), "--dtype", dtype] +
-                     options_of(shape), log)
+                     options_of(shape), log, lib.peer_environment())
     facts = lib.peer_facts(log)
     facts["tokens_per_s"] *= shape["peer_blocks"] / shape["blocks"]
     return facts
@@ -58,7 +58,7 @@ def llama_cpp(name, dtype, work):
         subprocess.run([sys.executable, os.path.join(lib.ROOT, "bench/peers/random_llama.py"), model + ".making",
                         "--dtype", dtype] + options_of(shape), check=True)
         os.rename(model + ".making", model)
-    done = subprocess.run([os.path.join(lib.LLAMA, "llama-bench"), "-m", model, "-p", "512", "-n", "0", "-b", "512",
+    done = subprocess.run([lib.llama_tool("llama-bench"), "-m", model, "-p", "512", "-n", "0", "-b", "512",
                            "-ub", "512", "-t", str(lib.cores()), "-r", "5", "-o", "json"],
                           check=True, capture_output=True, text=True)
     samples = json.loads(done.stdout)[0]["samples_ts"]

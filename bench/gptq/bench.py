@@ -15,7 +15,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PEERS = ("gptqmodel", "llmcompressor")
 
-
 sys.path.insert(0, os.path.join(HERE, ".."))
 import lib  # noqa: E402
 
@@ -69,9 +68,9 @@ class Bench:
         out = self.path(f"{name}-{dtype}")
         shutil.rmtree(out, ignore_errors=True)
         log = out + ".log"
-        script = os.path.join(ROOT, "bench/peers", name + "_run.py")
-        wall, _ = lib.run_measured([sys.executable, script, self.args.model, tokens, out, "--length",
-                                    str(self.args.length), "--dtype", dtype], log)
+        wall, _ = lib.run_measured(
+            [sys.executable, os.path.join(ROOT, "bench/peers", name + "_run.py"), self.args.model, tokens, out,
+             "--length", str(self.args.length), "--dtype", dtype], log, lib.peer_environment())
         facts = lib.peer_facts(log)
         facts.update(wall_s=wall, checkpoint=out)
         return facts
@@ -122,8 +121,8 @@ def measure_ours(bench):
 def measure_peers(bench, tokens):
     dtypes = ("fp32", "bf16") if lib.has_fast_bf16() else ("fp32",)
     best = {}
-    for name in PEERS:
-        for dtype in dtypes:
+    for name in bench.args.peers:
+        for dtype in bench.args.dtypes or dtypes:
             lib.say(f"{name} in {dtype}: minutes")
             facts = bench.peer(name, dtype, tokens)
             lib.say(f"{facts['total_s']:.1f} s")
@@ -156,7 +155,8 @@ def parse_args():
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--repeat", type=int, default=3, help="runs of ours; the median counts")
     parser.add_argument("--evaluate", type=int, default=16, help="sequences of 512 tokens per language for KL; 0: all")
-    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
+    parser.add_argument("--dtypes", nargs="*", choices=("fp32", "bf16"), help="of the peers; default: all that fit here")
     parser.add_argument("--no-quality", action="store_true")
     return parser.parse_args()
 
@@ -167,7 +167,7 @@ def main():
     bench = Bench(args)
     ours = measure_ours(bench)
     bench.results["runs"]["ours"] = ours
-    peers = {} if bench.args.no_peers else measure_peers(bench, bench.tokens("gptq", "auto"))
+    peers = measure_peers(bench, bench.tokens("gptq", "auto"))
     quality = {}
     if not bench.args.no_quality:
         lib.say("KL on held-out text")

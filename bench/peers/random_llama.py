@@ -1,5 +1,5 @@
-"""A Llama of given shapes with random bf16 weights, few blocks and a small vocabulary: as GGUF for llama.cpp. Rates do
-not depend on the weights' values.
+"""A Llama of given shapes with random weights, few blocks and a small vocabulary: as GGUF for llama.cpp. Rates do not
+depend on the weights' values.
 
 usage: random_llama.py OUT.gguf --hidden N --intermediate N --heads N --kv-heads N --head-dim N --blocks N --dtype T
 """

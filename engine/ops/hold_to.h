@@ -1,4 +1,4 @@
-// Holds oneDNN and our own vector kernels to a lesser processor than this machine has. Not OpenBLAS: it has chosen
+// Holds oneDNN and our own vector kernels to a lesser processor than this machine has. Not OpenBLAS: that has chosen
 // before main (see node/worker).
 #pragma once
 

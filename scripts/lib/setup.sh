@@ -96,25 +96,31 @@ gq_smollm2() {
   printf '%s\n' "$folder"
 }
 
-# llama.cpp's command-line tools, for this machine's own CPU, from the sources inside llama-cpp-python's source
-# distribution: .venv/llama/bin/llama-bench, llama-imatrix, llama-quantize. Once; some 8 minutes on 2 cores.
+# gq_llama_cpp: llama.cpp's command-line tools, from the sources inside llama-cpp-python's source distribution, once
+# (some 8 minutes on 2 cores): .venv/llama/bin/llama-bench, llama-imatrix, llama-quantize for this machine's own CPU, or with
+# GRIDQUANT_MAX_CPU=avx2 .venv/llama-avx2/bin/... for AVX2.
 gq_llama_cpp() {
-  local folder="$GQ_ROOT/.venv/llama" list="$GQ_ROOT/tests/interop/requirements-llama.txt" stamp want
+  local folder="$GQ_ROOT/.venv/llama" cpu=(-DGGML_NATIVE=ON) list stamp want
+  if [ "${GRIDQUANT_MAX_CPU:-}" = avx2 ]; then
+    folder="$GQ_ROOT/.venv/llama-avx2"
+    cpu=(-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON)
+  fi
+  list="$GQ_ROOT/tests/interop/requirements-llama.txt"
   stamp="$folder/$(basename "$list").sha256"
   want="$(sha256sum <"$list")"
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return 0
-  gq_say "building llama.cpp in .venv/llama: minutes, once"
+  gq_say "building llama.cpp in ${folder#"$GQ_ROOT"/}: minutes, once"
   rm -rf "$folder"
-  mkdir -p "$folder"
+  mkdir -p "$folder/bin"
   {
     python3 -m pip download -q --disable-pip-version-check --no-deps --no-binary :all: -d "$folder" \
       "$(sed -n '/^llama-cpp-python==/p' "$list")" &&
       tar -xzf "$folder"/llama_cpp_python-*.tar.gz -C "$folder" --strip-components=1 --wildcards '*/vendor/llama.cpp' &&
       cmake -S "$folder/vendor/llama.cpp" -B "$folder/build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
         -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_TESTS=OFF \
-        -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF -DGGML_NATIVE=ON &&
+        -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF "${cpu[@]}" &&
       ninja -C "$folder/build" llama-bench llama-imatrix llama-quantize &&
-      mkdir "$folder/bin" && mv "$folder"/build/bin/llama-{bench,imatrix,quantize} "$folder/bin"
+      mv "$folder"/build/bin/llama-{bench,imatrix,quantize} "$folder/bin"
   } >"$folder/build.log" 2>&1 || {
     gq_say "could not build llama.cpp (is PyPI reachable?); $folder/build.log ends with:"
     tail -5 "$folder/build.log" >&2
