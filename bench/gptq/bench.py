@@ -156,7 +156,7 @@ def parse_args():
     parser.add_argument("--repeat", type=int, default=3, help="runs of ours; the median counts")
     parser.add_argument("--evaluate", type=int, default=16, help="sequences of 512 tokens per language for KL; 0: all")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
-    parser.add_argument("--dtypes", nargs="*", choices=("fp32", "bf16"), help="of the peers; default: all that fit here")
+    parser.add_argument("--dtypes", nargs="*", choices=("fp32", "bf16"), help="of the peers; default: all that fit")
     parser.add_argument("--no-quality", action="store_true")
     return parser.parse_args()
 

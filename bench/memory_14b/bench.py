@@ -36,7 +36,8 @@ def quantize(model, work, options):
     """One whole run in a fresh work folder; its checkpoint is deleted."""
     shutil.rmtree(work, ignore_errors=True)
     command = [os.path.join(BIN, "gridquant"), "run", os.path.join(HERE, "pipeline.yaml"), "-p", f"model={model}",
-               "-p", f"text={ROOT}/models/data/calibration.en.txt", "--workdir", os.path.join(work, "state")]
+               "-p", f"text={ROOT}/models/data/calibration.en.txt", "--workdir", os.path.join(work, "state"),
+               "--output", os.path.join(work, "out")]
     for option in options:
         command += ["-p", option]
     with open(work + ".log", "w", encoding="utf-8") as log:

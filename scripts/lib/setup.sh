@@ -97,8 +97,8 @@ gq_smollm2() {
 }
 
 # gq_llama_cpp: llama.cpp's command-line tools, from the sources inside llama-cpp-python's source distribution, once
-# (some 8 minutes on 2 cores): .venv/llama/bin/llama-bench, llama-imatrix, llama-quantize for this machine's own CPU, or with
-# GRIDQUANT_MAX_CPU=avx2 .venv/llama-avx2/bin/... for AVX2.
+# (some 8 minutes on 2 cores): .venv/llama/bin/llama-bench, llama-imatrix, llama-quantize for this machine's own CPU,
+# or with GRIDQUANT_MAX_CPU=avx2 .venv/llama-avx2/bin/... for AVX2.
 gq_llama_cpp() {
   local folder="$GQ_ROOT/.venv/llama" cpu=(-DGGML_NATIVE=ON) list stamp want
   if [ "${GRIDQUANT_MAX_CPU:-}" = avx2 ]; then

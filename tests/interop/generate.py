@@ -27,8 +27,8 @@ def our_tokens(binary, work, model, prompts):
     work.mkdir(parents=True)
     (work / "prompts.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
     pipeline = pathlib.Path(__file__).with_name("generate.yaml")
-    subprocess.run([binary, "run", pipeline, "--workdir", work / "work", "-p", f"model={model}",
-                    "-p", f"prompts={work / 'prompts.txt'}", "-p", f"samples={len(prompts)}"],
+    subprocess.run([binary, "run", pipeline, "--workdir", work / "work", "--output", work / "out",
+                    "-p", f"model={model}", "-p", f"prompts={work / 'prompts.txt'}", "-p", f"samples={len(prompts)}"],
                    check=True, stdout=subprocess.DEVNULL)
     found = list((work / "work").rglob("tokens.bin"))
     assert len(found) == 1, found
