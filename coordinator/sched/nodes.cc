@@ -180,6 +180,7 @@ DesiredState Step::desired(const std::string& name) {
     if (member == nullptr || member->session != node.session) continue;
     const Stage& stage = find_run(lease.run)->stages[lease.stage];
     DesiredAttempt attempt{.epoch = epoch, .run = lease.run, .stage = stage.plan.name};
+    attempt.key = stage.key;
     for (const Attempt& one : stage.attempts) {
       if (one.epoch == epoch) attempt.number = one.number;
     }

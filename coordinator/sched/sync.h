@@ -29,6 +29,7 @@ struct Revision {
 struct DesiredAttempt {
   uint64_t epoch = 0;
   std::string run{}, stage{};
+  std::string key{};  // of the artifact that it makes
   int number = 1;
   bool head = true;        // this node starts the worker; the others lend it their slots
   bool fresh = false;      // empty the artifact folder first

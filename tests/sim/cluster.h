@@ -129,8 +129,6 @@ class Cluster {
   uint64_t timer_ = 0;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::map<std::string, sched::Input> unanswered_;  // request id -> what the client still asks for
-  std::map<std::pair<std::string, std::string>, std::string> keys_;  // run, stage -> key: what a worker makes
-  std::set<std::pair<std::string, uint64_t>> lost_exits_;            // of workers whose agent was down
   Checks checks_;
   size_t steps_ = 0, durable_steps_ = 0;
   Tick next_timer_ = 0;

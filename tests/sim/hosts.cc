@@ -117,16 +117,13 @@ void Cluster::end_process(Host& host, uint64_t epoch, int exit_code) {
   process->over = true;
   host.processes.erase(found);
   note(host.name + " " + std::to_string(epoch) + " ends with " + std::to_string(exit_code));
-  if (!host.agent) {
-    lost_exits_.insert({host.name, epoch});
-    return;
-  }
+  if (!host.agent) return;
   node::WorkerResult result{.epoch = epoch};
   if (exit_code == 0) {
-    const sched::Run* run = scheduler_ ? scheduler_->find_run(process->run) : nullptr;
-    const std::string key = run == nullptr ? keys_[{process->run, process->stage}]
-                                           : run->stages[run->index.at(process->stage)].key;
-    result.summary = {{"content", content_of(key)}, {"epoch", epoch}, {"run", process->run}, {"stage", process->stage}};
+    result.summary = {{"content", content_of(process->attempt.key)},
+                      {"epoch", epoch},
+                      {"run", process->run},
+                      {"stage", process->stage}};
   }
   agent_input(host, result);
   agent_input(host, node::ProcessExited{epoch, exit_code});

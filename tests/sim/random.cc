@@ -45,7 +45,6 @@ sched::RunSubmitted random_run(Random& random, int number) {
 }
 
 void Cluster::submit(const sched::RunSubmitted& run) {
-  for (const auto& [stage, key] : run.keys) keys_[{run.run, stage}] = key;
   client_request(run, run.request.empty() ? "submit " + run.run : run.request);
 }
 
@@ -72,10 +71,7 @@ void Cluster::submit_random(int number) {
   const std::string id = "r" + std::to_string(number);
   if (number % 5 == 4) {
     sched::BatchSubmitted batch{.batch = "b" + id, .name = "b", .max_parallel = 1, .fail_fast = true, .runs = {}};
-    for (int i = 0; i < 2; ++i) {
-      batch.runs.push_back(random_run(random_, number * 10 + i));
-      for (const auto& [stage, key] : batch.runs.back().keys) keys_[{batch.runs.back().run, stage}] = key;
-    }
+    for (int i = 0; i < 2; ++i) batch.runs.push_back(random_run(random_, number * 10 + i));
     return client_request(batch, "batch " + id);
   }
   submit(random_run(random_, number));
@@ -153,7 +149,7 @@ void Cluster::run() {
   client_request(sched::QueueRequested{"small", {.cores = 4, .gpus = 2, .memory_bytes = 0}}, "queue");
   const int64_t runs = random_.between(1, 4);
   for (int64_t i = 0; i < runs; ++i) {
-    after(random_.between(0, 6'000), [this, i, shift = random_.between(0, 1)] { submit_random(int(i + shift * 3)); });
+    after(random_.between(0, 6'000), [this, i, shift = random_.between(0, 1)] { submit_random(int(i + shift * 4)); });
   }
   fault_tick();
   advance(now_ + random_.between(6'000, 16'000));

@@ -1,4 +1,4 @@
-// Runs the simulation for many seeds: sim [--first N] [--seeds N] [--seed N: that one, with its trace].
+// Runs the simulation for many seeds: sim_seeds [--first N] [--seeds N] [--seed N: that one, with its trace].
 // Exit codes: 0, 2 an invariant is broken, 3 a run did not end once faults had stopped.
 #include <cstdio>
 #include <cstdlib>
@@ -11,7 +11,7 @@ namespace gridquant::sim {
 namespace {
 
 int report(uint64_t seed, const Violation& violation) {
-  std::printf("seed %llu breaks %s\nagain, with what happened: sim --seed %llu\n",
+  std::printf("seed %llu breaks %s\nagain, with what happened: sim_seeds --seed %llu\n",
               static_cast<unsigned long long>(seed), violation.what(), static_cast<unsigned long long>(seed));
   return violation.rule() == "liveness" ? 3 : 2;
 }
