@@ -109,8 +109,8 @@ Status apply_deleted(State& state, const Record& record) {
 Status apply_batch(State& state, const Record& record) {
   const std::string id = record.body.at("batch").get<std::string>();
   if (state.batches.count(id) != 0) return refuse(record, "the batch exists");
-  state.batches[id] = {record.body.value("name", ""), {}, record.body.value("maxParallel", 0),
-                       record.body.value("failFast", false)};
+  state.batches[id] = {
+      record.body.value("name", ""), {}, record.body.value("maxParallel", 0), record.body.value("failFast", false)};
   return absl::OkStatus();
 }
 

@@ -65,7 +65,11 @@ Member member_from(const json& body) {
 Status apply_granted(const At& at, const Record& record) {
   const uint64_t epoch = record.body.at("epoch").get<uint64_t>();
   if (epoch <= at.state.last_epoch) return refuse(record, "its epoch was given before");
-  Lease lease{.run = at.run.id, .stage = at.index, .members = {}, .stopping = {}, .grace_ms = 0,
+  Lease lease{.run = at.run.id,
+              .stage = at.index,
+              .members = {},
+              .stopping = {},
+              .grace_ms = 0,
               .fresh = record.body.value("fresh", false)};
   if (record.body.contains("members")) {
     for (const json& member : record.body.at("members")) lease.members.push_back(member_from(member));

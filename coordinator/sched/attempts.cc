@@ -60,12 +60,11 @@ void Step::fail_attempt(const std::string& run, Stage& stage, const AttemptFinis
     failure.exit_code = static_cast<int>(ExitCode::kTimeout);
     failure.error_code = "DeadlineExceeded";
     const std::string after = "timed out after ";
-    failure.message = stopping == "timeout"
-                          ? after + std::to_string(stage.plan.timeout_ms / 1000) + " s (timeout of the stage)"
-                      : stopping == "deadline"
-                          ? after + std::to_string(stage.plan.deadline_ms / 1000) + " s (deadline of the stage)"
-                          : "not all its ranks had started after " +
-                                std::to_string(scheduler_.limits_.timing.start_timeout_ms / 1000) + " s";
+    failure.message =
+        stopping == "timeout"    ? after + std::to_string(stage.plan.timeout_ms / 1000) + " s (timeout of the stage)"
+        : stopping == "deadline" ? after + std::to_string(stage.plan.deadline_ms / 1000) + " s (deadline of the stage)"
+                                 : "not all its ranks had started after " +
+                                       std::to_string(scheduler_.limits_.timing.start_timeout_ms / 1000) + " s";
     if (stopping == "deadline") return finish(run, stage, "failed", failure);
     return retry(run, stage, failure, "infrastructure");
   }
@@ -101,8 +100,8 @@ void Step::retry(const std::string& run, Stage& stage, const AttemptFinished& in
   if (!drain && failures >= allowed) {
     AttemptFinished last = input;
     if (failures > 1)
-      last.message += " (attempt " + std::to_string(failures) + " of " + std::to_string(allowed) +
-                      ", no more are allowed)";
+      last.message +=
+          " (attempt " + std::to_string(failures) + " of " + std::to_string(allowed) + ", no more are allowed)";
     return finish(run, stage, "failed", last);
   }
   json extra = {{"notBeforeMs", now_ms_ + (drain ? 0 : backoff_ms(stage.plan.retry, failures))}};

@@ -110,7 +110,8 @@ std::string ready(const Scheduler& scheduler, const Run& run, const Stage& stage
 
 std::string running(const Scheduler& scheduler, const Stage& stage) {
   const Attempt& attempt = stage.attempts.back();
-  std::string text = "runs as attempt " + std::to_string(attempt.number) + " with " + count(attempt.ranks, "rank") + " on";
+  std::string text =
+      "runs as attempt " + std::to_string(attempt.number) + " with " + count(attempt.ranks, "rank") + " on";
   const auto lease = scheduler.state().leases.find(attempt.epoch);
   if (lease == scheduler.state().leases.end()) return text + " " + attempt.node;
   for (const Member& member : lease->second.members) text += (text.back() == 'n' ? " " : ", ") + member.node;

@@ -65,12 +65,12 @@ struct Timing {
 
 struct Index {
   Timing timing;
-  std::set<StageRef> settle;                    // pending stages to look at
-  std::map<std::string, KeyUse> keys;           // artifact key -> who is at it
+  std::set<StageRef> settle;                     // pending stages to look at
+  std::map<std::string, KeyUse> keys;            // artifact key -> who is at it
   std::map<std::string, std::set<Place>> ready;  // shape -> stages that may be placed
   std::set<std::pair<Tick, StageRef>> timers;
-  std::set<std::string> ended;       // runs all of whose stages are over
-  std::set<std::string> open_runs;   // not over
+  std::set<std::string> ended;      // runs all of whose stages are over
+  std::set<std::string> open_runs;  // not over
   std::map<std::string, QueueUse> queues;
 };
 

@@ -78,7 +78,7 @@ struct DeleteRequested {  // of a run that is over
 };
 struct DrainRequested {  // nothing new starts on the node
   std::string node;
-  bool drain = true;       // false: undrain
+  bool drain = true;        // false: undrain
   int64_t deadline_ms = 0;  // from now: then what still runs there is stopped, and starts elsewhere; 0: never
   std::string request{};
 };
@@ -100,10 +100,9 @@ struct Restarted {};
 struct RunAbandoned {  // nobody carries the run on: its attempts are gone
   std::string run, reason;
 };
-using Input =
-    std::variant<RunSubmitted, ArtifactFound, ArtifactMissing, AttemptStarted, AttemptFinished, CancelRequested,
-                 NodeChanged, TimerFired, Restarted, RunAbandoned, BatchSubmitted, PauseRequested, RetryRequested,
-                 DeleteRequested, DrainRequested, QueueRequested, NodeReport>;
+using Input = std::variant<RunSubmitted, ArtifactFound, ArtifactMissing, AttemptStarted, AttemptFinished,
+                           CancelRequested, NodeChanged, TimerFired, Restarted, RunAbandoned, BatchSubmitted,
+                           PauseRequested, RetryRequested, DeleteRequested, DrainRequested, QueueRequested, NodeReport>;
 
 // ---- actions
 

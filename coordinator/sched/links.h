@@ -9,14 +9,14 @@ namespace gridquant::sched {
 
 inline constexpr size_t kWholeRun = static_cast<size_t>(-1);  // StageRef::stage of a run's own timer
 
-void link_run(State& state, Run& run);                                        // it was submitted
-void stage_moved(State& state, Run& run, size_t stage, StageState from);      // its state has changed
-void refresh_stage(State& state, Run& run, size_t stage);                     // its timers or its run's state have
+void link_run(State& state, Run& run);                                    // it was submitted
+void stage_moved(State& state, Run& run, size_t stage, StageState from);  // its state has changed
+void refresh_stage(State& state, Run& run, size_t stage);                 // its timers or its run's state have
 void shrink_timer_fired(State& state, Run& run, size_t stage);
-void run_moved(State& state, Run& run);                                       // started, paused, resumed, ended
-void hold(State& state, uint64_t epoch);                                      // a new lease
-void let_go(State& state, uint64_t epoch, const std::string& node);           // a member is gone
-void unlink_run(State& state, const Run& run);                                // it is deleted
+void run_moved(State& state, Run& run);                              // started, paused, resumed, ended
+void hold(State& state, uint64_t epoch);                             // a new lease
+void let_go(State& state, uint64_t epoch, const std::string& node);  // a member is gone
+void unlink_run(State& state, const Run& run);                       // it is deleted
 
 // parts of apply()
 Status refuse(const Record& record, const std::string& why);

@@ -64,8 +64,7 @@ void Step::handle(const NodeReport& input) {
 }
 
 void Step::join(const NodeReport& input, bool again) {
-  const uint64_t epoch =
-      again ? scheduler_.state_.nodes.at(input.node).session : scheduler_.state_.last_epoch + 1;
+  const uint64_t epoch = again ? scheduler_.state_.nodes.at(input.node).session : scheduler_.state_.last_epoch + 1;
   emit(RecordType::kNodeJoined, "", "",
        {{"node", input.node},
         {"epoch", epoch},
@@ -99,8 +98,8 @@ void Step::reconcile(const NodeReport& input) {
     if (member == nullptr) continue;
     if (member->session == input.session) {
       const auto sent = scheduler_.sent_.find({input.node, epoch});
-      const bool knows = sent != scheduler_.sent_.end() &&
-                         input.applied >= Revision{scheduler_.state_.incarnation, sent->second};
+      const bool knows =
+          sent != scheduler_.sent_.end() && input.applied >= Revision{scheduler_.state_.incarnation, sent->second};
       if (!knows) continue;  // it has not heard of it yet
       lose_attempt(epoch, "node " + input.node + " does not know of it any more");
     }
@@ -143,9 +142,8 @@ void Step::member_report(uint64_t epoch, const NodeReport& input, const AttemptR
 // One record when a single member, or the last one, has started.
 void Step::member_started(uint64_t epoch, const std::string& node, int64_t pid) {
   const Lease& lease = scheduler_.state_.leases.at(epoch);
-  const auto waiting = std::count_if(lease.members.begin(), lease.members.end(), [](const Member& member) {
-    return member.state == Member::State::kGranted;
-  });
+  const auto waiting = std::count_if(lease.members.begin(), lease.members.end(),
+                                     [](const Member& member) { return member.state == Member::State::kGranted; });
   Stage* stage = undecided(epoch);
   if (stage == nullptr || waiting > 1 || stage->attempts.back().started_ms != 0) {
     emit(RecordType::kMemberStarted, lease.run, "", {{"epoch", epoch}, {"node", node}});

@@ -62,8 +62,8 @@ spec::StagePlan stage_from_json(const json& from) {
 json to_json(const spec::Pipeline& pipeline) {
   json stages = json::array();
   for (const spec::StagePlan& stage : pipeline.stages) stages.push_back(stage_to_json(stage));
-  return {{"name", pipeline.name},         {"labels", pipeline.labels},     {"params", pipeline.params},
-          {"queue", pipeline.queue},       {"priority", pipeline.priority}, {"deadlineMs", pipeline.deadline_ms},
+  return {{"name", pipeline.name},      {"labels", pipeline.labels},     {"params", pipeline.params},
+          {"queue", pipeline.queue},    {"priority", pipeline.priority}, {"deadlineMs", pipeline.deadline_ms},
           {"stages", std::move(stages)}};
 }
 

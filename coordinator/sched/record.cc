@@ -67,8 +67,12 @@ StatusOr<Record> record_from_json(const json& from) {
     const std::string type = from.at("type").get<std::string>();
     for (const auto& [value, name] : kNames) {
       if (type != name) continue;
-      return Record{value, from.at("at").get<Tick>(), from.at("run").get<std::string>(),
-                    from.at("stage").get<std::string>(), from.at("body"), from.value("seq", uint64_t{0})};
+      return Record{value,
+                    from.at("at").get<Tick>(),
+                    from.at("run").get<std::string>(),
+                    from.at("stage").get<std::string>(),
+                    from.at("body"),
+                    from.value("seq", uint64_t{0})};
     }
     return absl::DataLossError("a record has the unknown type '" + type + "'");
   } catch (const json::exception& error) {

@@ -37,7 +37,9 @@ json content(const QueueRequested& input) {
 }
 
 template <class Value>
-constexpr bool kIsRequest = requires(const Value& value) { value.request; };
+constexpr bool kIsRequest = requires(const Value& value) {
+  value.request;
+};
 
 }  // namespace
 

@@ -79,6 +79,7 @@ class Scheduler {
 
 // One sentence: why the stage is in the state that it is in, and, if it waits, what it needs, what is free and who is
 // ahead of it. NotFound if there is no such run or stage.
-StatusOr<std::string> explain(const Scheduler& scheduler, const std::string& run, const std::string& stage, Tick now_ms);
+StatusOr<std::string> explain(const Scheduler& scheduler, const std::string& run, const std::string& stage,
+                              Tick now_ms);
 
 }  // namespace gridquant::sched

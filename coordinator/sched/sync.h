@@ -37,7 +37,7 @@ struct DesiredAttempt {
   int64_t grace_ms = 0;    // between TERM and KILL; 0: KILL at once
   int ranks = 1, cores = 0;
   int64_t memory_bytes = 0;
-  uint64_t gpus = 0;                                  // bit i: GPU i
+  uint64_t gpus = 0;                                 // bit i: GPU i
   std::vector<std::pair<std::string, int>> hosts{};  // head: node and ranks, of the whole gang
 };
 

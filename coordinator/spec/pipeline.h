@@ -30,7 +30,7 @@ struct StagePlan {
   RetryPolicy retry;
   int64_t timeout_ms = 0;   // of one attempt; 0 = none
   int64_t deadline_ms = 0;  // of the stage, from the moment it could first start, over all attempts and waits; 0 = none
-  int cores = 0;           // resources.cores; 0 = all
+  int cores = 0;            // resources.cores; 0 = all
   int64_t memory_bytes = 0;
   int gang_ranks = 1;      // resources.gang.ranks
   int gang_min_ranks = 1;  // resources.gang.minRanks; gang_ranks if not given

@@ -71,8 +71,8 @@ class AgentSession {
     sched::DesiredAttempt desired{};
     sched::Phase phase = sched::Phase::kLaunching;
     bool leftover = false;
-    Tick stop_asked_ms = -1;    // when its end was first wished for
-    Tick look_again_ms = -1;    // at the GPUs; -1: not now
+    Tick stop_asked_ms = -1;  // when its end was first wished for
+    Tick look_again_ms = -1;  // at the GPUs; -1: not now
     sched::AttemptReport report{};
   };
   using Effects = std::vector<SessionEffect>;

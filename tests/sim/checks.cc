@@ -94,7 +94,8 @@ void Checks::slots(const sched::State& state) const {
       if ((of.gpus & member.gpus) != 0) throw Violation("2", "a GPU of " + member.node + " is given twice");
       of.gpus |= member.gpus;
       of.cores += member.cores;
-      if (of.cores > state.nodes.at(member.node).cores) throw Violation("2", "cores of " + member.node + " given twice");
+      if (of.cores > state.nodes.at(member.node).cores)
+        throw Violation("2", "cores of " + member.node + " given twice");
     }
   }
 }

@@ -14,7 +14,8 @@ namespace gridquant::sim {
 
 class Violation : public std::runtime_error {
  public:
-  Violation(std::string rule, const std::string& text) : std::runtime_error(rule + ": " + text), rule_(std::move(rule)) {}
+  Violation(std::string rule, const std::string& text)
+      : std::runtime_error(rule + ": " + text), rule_(std::move(rule)) {}
   const std::string& rule() const { return rule_; }  // "1" ... "7", "I1", "I2", "I7", "liveness"
 
  private:

@@ -119,7 +119,8 @@ void Cluster::input(const sched::Input& input) {
   if (bugs_.double_commit) {
     for (size_t i = 0; i < step.records.size(); ++i) {
       const sched::Record record = step.records[i];
-      if (record.type != sched::RecordType::kAttemptFinished || record.body.value("outcome", "") != "succeeded") continue;
+      if (record.type != sched::RecordType::kAttemptFinished || record.body.value("outcome", "") != "succeeded")
+        continue;
       step.records.insert(step.records.begin() + static_cast<long>(i), record);
       break;
     }
@@ -144,9 +145,8 @@ void Cluster::input(const sched::Input& input) {
 void Cluster::begin_sync() {
   in_sync_.assign(unsynced_.begin(), unsynced_.end());
   unsynced_.clear();
-  const bool anything = std::any_of(in_sync_.begin(), in_sync_.end(), [](const Step& one) {
-    return !one.records.empty();
-  });
+  const bool anything =
+      std::any_of(in_sync_.begin(), in_sync_.end(), [](const Step& one) { return !one.records.empty(); });
   syncing_ = true;
   const Tick takes = !anything ? 0 : faulty_ && random_.chance(0.02) ? random_.between(50, 800) : random_.between(2, 8);
   after(takes, [this, generation = generation_] { end_sync(generation, in_sync_); });

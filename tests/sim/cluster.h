@@ -35,8 +35,8 @@ class Random {
 struct Process {
   std::string run, stage;
   sched::DesiredAttempt attempt;
-  bool stubborn = false;       // ignores TERM
-  Tick unkillable_until = 0;   // and KILL until then
+  bool stubborn = false;      // ignores TERM
+  Tick unkillable_until = 0;  // and KILL until then
   bool over = false;
 };
 
@@ -59,7 +59,7 @@ class Cluster {
  public:
   Cluster(uint64_t seed, Faults faults, Bugs bugs = {});
 
-  void run();  // faults for a while, then none, until all is over; throws Violation
+  void run();                      // faults for a while, then none, until all is over; throws Violation
   std::vector<std::string> trace;  // what happened, if `tracing`
   bool tracing = false;
 

@@ -21,7 +21,7 @@
 namespace gridquant::sim {
 
 struct Faults {
-  double loss = 0, duplicate = 0, late = 0;  // per message
+  double loss = 0, duplicate = 0, late = 0;                                                          // per message
   double coordinator_crash = 0, agent_crash = 0, node_crash = 0, cut = 0, disk_full = 0, drain = 0;  // per second
   double fail_retry = 0, fail_user = 0, corrupt = 0, hang = 0, stubborn = 0, unkillable = 0;         // per attempt
   double cancel = 0, pause = 0;                                                                      // per run

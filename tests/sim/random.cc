@@ -172,9 +172,9 @@ void Cluster::cancel_impossible() {
         cores += host->inventory.cores;
       }
       const int ranks = stage.plan.gang_min_ranks;
-      const bool never = ranks * stage.plan.gpus_per_rank > gpus || ranks * std::max(stage.plan.cores, 1) > cores ||
-                         (scheduler_->find_run(id)->pipeline.queue == "small" &&
-                          stage.plan.gang_ranks * stage.plan.gpus_per_rank > 2);
+      const bool never =
+          ranks * stage.plan.gpus_per_rank > gpus || ranks * std::max(stage.plan.cores, 1) > cores ||
+          (scheduler_->find_run(id)->pipeline.queue == "small" && stage.plan.gang_ranks * stage.plan.gpus_per_rank > 2);
       if (never) {
         client_request(sched::CancelRequested{id, "it cannot run here"}, "end cancel " + id);
         break;

@@ -51,8 +51,14 @@ State prepared(StageState from) {
   State state = world.scheduler.state();
   Stage& only = state.runs.at("r").stages[0];
   only.state = from;
-  only.attempts.push_back(
-      Attempt{.number = 1, .epoch = 1, .node = "n", .ranks = 1, .stopping = {}, .outcome = {}, .error_code = {}, .message = {}});
+  only.attempts.push_back(Attempt{.number = 1,
+                                  .epoch = 1,
+                                  .node = "n",
+                                  .ranks = 1,
+                                  .stopping = {},
+                                  .outcome = {},
+                                  .error_code = {},
+                                  .message = {}});
   state.last_epoch = 1;
   return state;
 }
