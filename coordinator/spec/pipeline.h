@@ -35,7 +35,7 @@ struct StagePlan {
   int gang_ranks = 1;      // resources.gang.ranks
   int gang_min_ranks = 1;  // resources.gang.minRanks; gang_ranks if not given
   int gpus_per_rank = 0;
-  std::map<std::string, std::string> node_selector;  // labels that each of its nodes must have
+  std::map<std::string, std::string> node_selector{};  // labels that each of its nodes must have
 };
 
 struct Pipeline {

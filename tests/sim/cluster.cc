@@ -10,6 +10,25 @@ StatusOr<bool> condition(const std::string&, const nlohmann::json&, const nlohma
   return true;
 }
 
+// One line for people.
+std::string describe(const sched::Record& record) {
+  std::string text = name_of(record.type);
+  if (!record.run.empty()) text += " " + record.run + (record.stage.empty() ? "" : "/" + record.stage);
+  for (const char* field : {"epoch", "id", "node", "outcome", "budget", "why", "message", "state", "reason"}) {
+    const auto value = record.body.find(field);
+    if (value == record.body.end() || *value == "" || (*value == record.body.value("node", "") && field[0] != 'n'))
+      continue;
+    if (field[0] == 'n' && record.body.contains("members")) continue;
+    text += std::string(" ") + field + "=" + (value->is_string() ? value->get<std::string>() : value->dump());
+  }
+  if (!record.body.contains("members")) return text;
+  text += " on";
+  for (const auto& member : record.body.at("members")) {
+    text += " " + member.at("node").get<std::string>() + "x" + member.at("ranks").dump();
+  }
+  return text;
+}
+
 sched::Limits limits() {
   sched::Limits limits;
   limits.stop_grace_ms = 2'000;
@@ -126,10 +145,7 @@ void Cluster::input(const sched::Input& input) {
     }
   }
   if (tracing) {
-    for (const sched::Record& record : step.records) {
-      note(std::string(name_of(record.type)) + " " + record.run + "/" + record.stage + " " +
-           (record.type == sched::RecordType::kRunSubmitted ? "" : record.body.dump()));
-    }
+    for (const sched::Record& record : step.records) note(describe(record));
     if (!result.refused.empty()) note("refused: " + result.refused);
   }
   checks_.stepped(*scheduler_, step.records);

@@ -75,7 +75,11 @@ class Cluster {
   void expect_end(Tick within);  // throws a Violation of liveness
   Host& host(size_t index) { return *hosts_[index]; }
   void crash_agent(Host& host, bool leave_workers);
+  void start_agent(Host& host);
   void end_process(Host& host, uint64_t epoch, int exit_code);
+  bool end_first(int exit_code);  // some process; false: there is none
+  // A chain of stages named by the letters of `stages`; equal letters have equal keys.
+  static sched::RunSubmitted plain_run(const std::string& id, const std::string& stages);
   void set_disk_full(bool full) { disk_full_ = full; }
   const sched::Scheduler* scheduler() const { return scheduler_ ? &*scheduler_ : nullptr; }
   Tick now() const { return now_; }
@@ -97,7 +101,6 @@ class Cluster {
   void perform(const sched::Action& action);
   void coordinator_timer();
   void deliver_report(const sched::NodeReport& report);
-  void start_agent(Host& host);
   void heartbeat(Host& host, int64_t boot);
   void agent_input(Host& host, const node::SessionInput& input);
   void effect(Host& host, const node::SessionEffect& effect);

@@ -129,6 +129,15 @@ void Cluster::end_process(Host& host, uint64_t epoch, int exit_code) {
   agent_input(host, node::ProcessExited{epoch, exit_code});
 }
 
+bool Cluster::end_first(int exit_code) {
+  for (const auto& host : hosts_) {
+    if (host->processes.empty()) continue;
+    end_process(*host, host->processes.begin()->first, exit_code);
+    return true;
+  }
+  return false;
+}
+
 void Cluster::signal(Host& host, uint64_t epoch, bool kill) {
   const auto found = host.processes.find(epoch);
   if (found == host.processes.end()) {  // a leftover that ended while nobody looked

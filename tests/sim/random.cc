@@ -44,6 +44,29 @@ sched::RunSubmitted random_run(Random& random, int number) {
   return run;
 }
 
+sched::RunSubmitted Cluster::plain_run(const std::string& id, const std::string& stages) {
+  sched::RunSubmitted run;
+  run.run = id;
+  run.options = nlohmann::json::object();
+  run.pipeline.name = "p";
+  run.pipeline.params = nlohmann::json::object();
+  for (const char letter : stages) {
+    spec::StagePlan plan;
+    plan.name = plan.uses = std::string(1, letter);
+    plan.with = nlohmann::json::object();
+    plan.retry = {.max_attempts = 3, .initial_backoff_ms = 100, .factor = 2, .max_backoff_ms = 1'000};
+    plan.cores = 1;
+    if (!run.pipeline.stages.empty()) {
+      const std::string before = run.pipeline.stages.back().name;
+      plan.needs = {before};
+      plan.inputs[before] = before;
+    }
+    run.keys[plan.name] = plan.name;
+    run.pipeline.stages.push_back(std::move(plan));
+  }
+  return run;
+}
+
 void Cluster::submit(const sched::RunSubmitted& run) {
   client_request(run, run.request.empty() ? "submit " + run.run : run.request);
 }
