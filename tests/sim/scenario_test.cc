@@ -27,8 +27,10 @@ class Player {
     words >> verb;
     std::string out;
     try {
+      const bool at_once = verb.back() == '!';  // the next command comes at the same moment
+      if (at_once) verb.pop_back();
       out = act(verb, words);
-      if (verb != "wait" && verb != "end-world") cluster_.advance(cluster_.now() + 50);
+      if (!at_once && verb != "wait" && verb != "until" && verb != "end-world") cluster_.advance(cluster_.now() + 50);
     } catch (const Violation& violation) {
       out = std::string("VIOLATION ") + violation.what() + "\n";
     }
@@ -63,6 +65,12 @@ class Player {
       Tick ms = 0;
       words >> ms;
       cluster_.advance(cluster_.now() + ms);
+    } else if (verb == "until") {  // something like this happens; it is on no disk yet then
+      words >> first;
+      const auto seen = [&] {
+        return !cluster_.trace.empty() && cluster_.trace.back().find(first) != std::string::npos;
+      };
+      for (int ms = 0; ms < 60'000 && !seen(); ++ms) cluster_.advance(cluster_.now() + 1);
     } else if (verb == "explain") {
       words >> first >> second;
       return "  " + *explain(*cluster_.scheduler(), first, second, cluster_.now()) + "\n";
@@ -83,7 +91,6 @@ class Player {
       cluster_.set_disk_full(first == "full");
     } else if (verb == "cancel") {
       cluster_.input(sched::CancelRequested{first, "the operator wished it", false});
-      words >> first;  // "and": the next command comes at the same moment
     } else if (verb == "drain" || verb == "undrain") {
       int64_t ms = 0;
       words >> ms;
