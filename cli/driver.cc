@@ -150,6 +150,7 @@ void RunDriver::tell(const sched::Record& record) {
     return seams_.output.message("", "warning", "cancelling: waiting for the workers to stop (once more to kill them)");
   }
   if (record.type == sched::RecordType::kAttemptStarted || record.type == sched::RecordType::kAttemptStopping) return;
+  if (record.stage.empty()) return;
   seams_.output.stage_changed(change_of(of.stages[of.index.at(record.stage)], record));
 }
 

@@ -77,6 +77,8 @@ class RunDriver {
   void act(const sched::StartAttempt& action);
   void act(const sched::StopAttempt& action);
   void act(const sched::RunEnded& action);
+  void act(const sched::SyncNode&) {}  // the one node is this process
+  void act(const sched::Answer&) {}    // nothing here is asked for with an id
   void agent_step(const node::AgentInput& input);
   void effect(const node::LaunchProcess& effect);
   void effect(const node::SignalProcess& effect);

@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/common_options.h"
+#include "coordinator/spec/batch.h"
 #include "coordinator/spec/spec.h"
 #include "engine/base/env.h"
 
@@ -18,6 +19,31 @@ struct ValidateOptions {
   std::string format;
 };
 
+// A batch: its own errors, else those of its pipeline with the parameters of the first member that has any.
+std::vector<spec::Diagnostic> validate_batch(const std::string& text, const spec::ParseOptions& options,
+                                             bool text_output, Invocation& invocation) {
+  const auto failed = [&](std::vector<spec::Diagnostic> found, const std::string& source) {
+    if (text_output) invocation.err << spec::render_text(found, source, invocation.err_is_terminal);
+    return found;
+  };
+  spec::BatchResult result = spec::parse_batch(text, options);
+  if (!result.batch) return failed(std::move(result.diagnostics), text);
+  const spec::Batch& batch = *result.batch;
+  const StatusOr<std::string> pipeline = base::read_file(base::posix_env(), batch.pipeline);
+  if (!pipeline.ok()) {
+    return failed({spec::unreadable_file(batch.pipeline, std::string(pipeline.status().message()))}, "");
+  }
+  for (const spec::BatchMember& member : batch.members) {
+    spec::ParseResult one = spec::expand_member(batch, member, *pipeline);
+    if (one.pipeline) continue;
+    if (text_output) invocation.err << "with the parameters of " << member.name << ":\n";
+    return failed(std::move(one.diagnostics), *pipeline);
+  }
+  const size_t runs = batch.members.size();
+  if (text_output) invocation.out << options.file << ": ok (" << runs << (runs == 1 ? " run)\n" : " runs)\n");
+  return {};
+}
+
 // The diagnostics of one file; prints them, or that there are none, unless the output is JSON.
 std::vector<spec::Diagnostic> validate_file(const std::string& file, const spec::ParseOptions& shared, bool text_output,
                                             Invocation& invocation) {
@@ -25,6 +51,7 @@ std::vector<spec::Diagnostic> validate_file(const std::string& file, const spec:
   options.file = file;
   spec::ParseResult result;
   const StatusOr<std::string> text = base::read_file(base::posix_env(), absolute(invocation, file));
+  if (text.ok() && spec::is_batch(*text)) return validate_batch(*text, options, text_output, invocation);
   if (text.ok()) {
     result = spec::parse_pipeline(*text, options);
   } else {

@@ -1,6 +1,7 @@
 // What becomes of an attempt: started, finished, failed (by the class of its failure), stopped.
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "coordinator/sched/step.h"
 
@@ -46,38 +47,66 @@ void Step::handle(const AttemptFinished& input) {
 
 void Step::fail_attempt(const std::string& run, Stage& stage, const AttemptFinished& input) {
   const std::string stopping = stage.attempts.back().stopping;
+  AttemptFinished failure = input;
   if (stopping == "cancelled" || find_run(run)->state == RunState::kCancelling) {
-    AttemptFinished cancelled = input;
-    cancelled.message = find_run(run)->reason;
-    return finish(run, stage, "cancelled", cancelled);
+    failure.message = find_run(run)->reason;
+    return finish(run, stage, "cancelled", failure);
   }
-  if (stopping == "timeout") {
-    AttemptFinished late = input;
-    late.exit_code = static_cast<int>(ExitCode::kTimeout);
-    late.error_code = "DeadlineExceeded";
-    late.message = "timed out after " + std::to_string(stage.plan.timeout_ms / 1000) + " s (timeout of the stage)";
-    return retry(run, stage, late);
+  if (stopping == "drained") {
+    failure.message = "its node was drained";
+    return retry(run, stage, failure, "drain");
+  }
+  if (stopping == "timeout" || stopping == "deadline" || stopping == "start") {
+    failure.exit_code = static_cast<int>(ExitCode::kTimeout);
+    failure.error_code = "DeadlineExceeded";
+    const std::string after = "timed out after ";
+    failure.message =
+        stopping == "timeout"    ? after + std::to_string(stage.plan.timeout_ms / 1000) + " s (timeout of the stage)"
+        : stopping == "deadline" ? after + std::to_string(stage.plan.deadline_ms / 1000) + " s (deadline of the stage)"
+                                 : "not all its ranks had started after " +
+                                       std::to_string(scheduler_.limits_.timing.start_timeout_ms / 1000) + " s";
+    if (stopping == "deadline") return finish(run, stage, "failed", failure);
+    return retry(run, stage, failure, "infrastructure");
   }
   switch (input.failure) {
     case FailureClass::kUser:
       return finish(run, stage, "failed", input);
     case FailureClass::kInfrastructure:
-      return retry(run, stage, input);
+      return retry(run, stage, input, "infrastructure");
     case FailureClass::kCorruption:
       return remake(run, stage, input);
   }
 }
 
-void Step::retry(const std::string& run, Stage& stage, const AttemptFinished& input) {
-  const int failures = stage.infrastructure_failures + 1;
-  if (failures >= stage.plan.retry.max_attempts) {
+// An attempt that ended with its node: not the stage's fault, so it has a budget of its own.
+void Step::lose_attempt(uint64_t epoch, const std::string& why) {
+  Stage* stage = undecided(epoch);
+  if (stage == nullptr) return;
+  const std::string run = scheduler_.state_.leases.at(epoch).run;
+  AttemptFinished lost{.run = run, .stage = stage->plan.name, .epoch = epoch};
+  lost.exit_code = static_cast<int>(ExitCode::kPeerLost);
+  lost.message = why;
+  const std::string stopping = stage->attempts.back().stopping;
+  if (!stopping.empty() || find_run(run)->state == RunState::kCancelling) return fail_attempt(run, *stage, lost);
+  retry(run, *stage, lost, "node");
+}
+
+// Each budget has its own count and its own growing pauses; a drain is the operator's wish and costs nothing.
+void Step::retry(const std::string& run, Stage& stage, const AttemptFinished& input, const char* budget) {
+  const bool node = std::string_view(budget) == "node", drain = std::string_view(budget) == "drain";
+  const int failures = drain ? 0 : (node ? stage.node_losses : stage.infrastructure_failures) + 1;
+  const int max_attempts = stage.plan.retry.max_attempts;
+  const int allowed = node && max_attempts > 1 ? scheduler_.limits_.max_node_losses + 1 : max_attempts;
+  if (!drain && failures >= allowed) {
     AttemptFinished last = input;
     if (failures > 1)
-      last.message += " (attempt " + std::to_string(failures) + " of " + std::to_string(stage.plan.retry.max_attempts) +
-                      ", no more are allowed)";
+      last.message +=
+          " (attempt " + std::to_string(failures) + " of " + std::to_string(allowed) + ", no more are allowed)";
     return finish(run, stage, "failed", last);
   }
-  finish(run, stage, "retry", input, {{"notBeforeMs", now_ms_ + backoff_ms(stage.plan.retry, failures)}});
+  json extra = {{"notBeforeMs", now_ms_ + (drain ? 0 : backoff_ms(stage.plan.retry, failures))}};
+  if (node || drain) extra["budget"] = budget;
+  finish(run, stage, "retry", input, std::move(extra));
 }
 
 void Step::remake(const std::string& run_id, Stage& stage, const AttemptFinished& input) {
@@ -103,14 +132,23 @@ void Step::finish(const std::string& run, Stage& stage, const char* outcome, con
                {"errorCode", input.error_code}, {"message", input.message}, {"summary", input.summary}};
   if (input.exit_code != 0) body.erase("summary");
   body.update(extra);
+  const auto lease = scheduler_.state_.leases.find(input.epoch);
+  if (lease != scheduler_.state_.leases.end() && !lease->second.embedded()) {
+    const bool asked = !lease->second.stopping.empty();  // and keeps the grace that it was given
+    body["graceMs"] = asked ? lease->second.grace_ms : scheduler_.limits_.stop_grace_ms;
+  }
   emit(RecordType::kAttemptFinished, run, stage.plan.name, std::move(body));
 }
 
 void Step::stop(const std::string& run, Stage& stage, const char* why, int64_t grace_ms) {
   const Attempt& attempt = stage.attempts.back();
-  if (attempt.stopping != why) {
-    emit(RecordType::kAttemptStopping, run, stage.plan.name, {{"epoch", attempt.epoch}, {"why", why}});
+  const auto lease = scheduler_.state_.leases.find(attempt.epoch);
+  const bool embedded = lease == scheduler_.state_.leases.end() || lease->second.embedded();
+  if (attempt.stopping != why || (!embedded && grace_ms < lease->second.grace_ms)) {
+    emit(RecordType::kAttemptStopping, run, stage.plan.name,
+         {{"epoch", attempt.epoch}, {"why", why}, {"graceMs", grace_ms}});
   }
+  if (!embedded) return;  // its agents are told by their desired states
   result_.actions.push_back(StopAttempt{run, stage.plan.name, attempt.node, attempt.epoch, grace_ms});
 }
 

@@ -9,11 +9,24 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::pair<RecordType, const char*>, 15> kNames = {{
+constexpr std::array<std::pair<RecordType, const char*>, 31> kNames = {{
     {RecordType::kRunSubmitted, "run_submitted"},
+    {RecordType::kRunStarted, "run_started"},
+    {RecordType::kRunPaused, "run_paused"},
+    {RecordType::kRunResumed, "run_resumed"},
     {RecordType::kRunCancelling, "run_cancelling"},
     {RecordType::kRunFinished, "run_finished"},
+    {RecordType::kRunDeleted, "run_deleted"},
+    {RecordType::kBatchSubmitted, "batch_submitted"},
+    {RecordType::kQueueChanged, "queue_changed"},
+    {RecordType::kIncarnation, "incarnation"},
+    {RecordType::kRequestDone, "request_done"},
     {RecordType::kNodeChanged, "node_changed"},
+    {RecordType::kNodeJoined, "node_joined"},
+    {RecordType::kNodeLost, "node_lost"},
+    {RecordType::kNodeBack, "node_back"},
+    {RecordType::kNodeDraining, "node_draining"},
+    {RecordType::kNodeUndrained, "node_undrained"},
     {RecordType::kStageLooking, "stage_looking"},
     {RecordType::kStageCached, "stage_cached"},
     {RecordType::kStageReady, "stage_ready"},
@@ -25,6 +38,9 @@ constexpr std::array<std::pair<RecordType, const char*>, 15> kNames = {{
     {RecordType::kAttemptStarted, "attempt_started"},
     {RecordType::kAttemptStopping, "attempt_stopping"},
     {RecordType::kAttemptFinished, "attempt_finished"},
+    {RecordType::kMemberStarted, "member_started"},
+    {RecordType::kMemberGone, "member_gone"},
+    {RecordType::kSlotQuarantined, "slot_quarantined"},
 }};
 
 }  // namespace
@@ -37,11 +53,13 @@ const char* name_of(RecordType type) {
 }
 
 json to_json(const Record& record) {
-  return {{"type", name_of(record.type)},
-          {"at", record.at_ms},
-          {"run", record.run},
-          {"stage", record.stage},
-          {"body", record.body}};
+  json out = {{"type", name_of(record.type)},
+              {"at", record.at_ms},
+              {"run", record.run},
+              {"stage", record.stage},
+              {"body", record.body}};
+  if (record.seq != 0) out["seq"] = record.seq;
+  return out;
 }
 
 StatusOr<Record> record_from_json(const json& from) {
@@ -49,8 +67,12 @@ StatusOr<Record> record_from_json(const json& from) {
     const std::string type = from.at("type").get<std::string>();
     for (const auto& [value, name] : kNames) {
       if (type != name) continue;
-      return Record{value, from.at("at").get<Tick>(), from.at("run").get<std::string>(),
-                    from.at("stage").get<std::string>(), from.at("body")};
+      return Record{value,
+                    from.at("at").get<Tick>(),
+                    from.at("run").get<std::string>(),
+                    from.at("stage").get<std::string>(),
+                    from.at("body"),
+                    from.value("seq", uint64_t{0})};
     }
     return absl::DataLossError("a record has the unknown type '" + type + "'");
   } catch (const json::exception& error) {

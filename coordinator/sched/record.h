@@ -13,10 +13,23 @@ namespace gridquant::sched {
 
 // The body's fields stand behind each type.
 enum class RecordType {
-  kRunSubmitted,     // pipeline, keys, cacheNotes, useCache, options
-  kRunCancelling,    // reason
+  kRunSubmitted,     // pipeline, keys, cacheNotes, useCache, options; batch, queued, retryOf
+  kRunStarted,       // (none): of a batch, its turn has come
+  kRunPaused,        // (none)
+  kRunResumed,       // (none)
+  kRunCancelling,    // reason, timedOut
   kRunFinished,      // state, reason
-  kNodeChanged,      // node, cores, memoryBytes, alive
+  kRunDeleted,       // (none)
+  kBatchSubmitted,   // batch, name, maxParallel, failFast; its runs follow
+  kQueueChanged,     // queue, cores, gpus, memoryBytes
+  kIncarnation,      // epoch: a coordinator has started
+  kRequestDone,      // id, digest, result
+  kNodeChanged,      // node, cores, memoryBytes, alive: the embedded node
+  kNodeJoined,       // node, epoch (its session), boot, cores, memoryBytes, gpus, labels
+  kNodeLost,         // node, reason
+  kNodeBack,         // node
+  kNodeDraining,     // node, deadlineMs
+  kNodeUndrained,    // node
   kStageLooking,     // (none)
   kStageCached,      // summary
   kStageReady,       // fresh
@@ -24,10 +37,13 @@ enum class RecordType {
   kStageFailed,      // reason: before any attempt
   kStageCancelled,   // reason
   kStageReset,       // reason, fresh: its artifact is to be made again, or its input is
-  kAttemptGranted,   // node, epoch, deadlineMs
+  kAttemptGranted,   // node, epoch, deadlineMs, members
   kAttemptStarted,   // epoch, pid
-  kAttemptStopping,  // epoch, why
-  kAttemptFinished,  // epoch, outcome, exitCode, errorCode, message, summary, notBeforeMs
+  kAttemptStopping,  // epoch, why, graceMs
+  kAttemptFinished,  // epoch, outcome, budget, exitCode, errorCode, message, summary, notBeforeMs
+  kMemberStarted,    // epoch, node
+  kMemberGone,       // epoch, node: nothing of the attempt is left there
+  kSlotQuarantined,  // epoch, node: what is left there could not be ended
 };
 
 struct Record {
@@ -36,6 +52,7 @@ struct Record {
   std::string run;
   std::string stage;
   nlohmann::json body = nlohmann::json::object();
+  uint64_t seq = 0;  // number among the records of its run: 1, 2, ... without gaps; 0 where there is no run
 };
 
 const char* name_of(RecordType type);  // "run_submitted", ...
@@ -64,6 +81,7 @@ Status apply(State& state, const Record& record);
 // | running   | attempt_stopping | running                                                            |
 // | running   | attempt_finished | succeeded, failed, waiting, pending, cancelled (by its outcome)    |
 // | waiting   | stage_ready      | ready                                                              |
+// | waiting   | stage_failed     | failed                                                             |
 // | waiting   | stage_cancelled  | cancelled                                                          |
 // | succeeded | stage_reset      | pending                                                            |
 

@@ -1,21 +1,30 @@
-// The scheduler's outside: step, replay, digest, timers; and the handlers of what comes from callers.
+// The scheduler's outside: step, replay, timers; and the handlers of what comes from the embedded driver.
 #include "coordinator/sched/scheduler.h"
 
 #include <algorithm>
 
-#include "coordinator/sched/pipeline_json.h"
+#include "coordinator/sched/links.h"
+#include "coordinator/sched/requests.h"
 #include "coordinator/sched/step.h"
 
 namespace gridquant::sched {
 
 using nlohmann::json;
 
-Scheduler::Scheduler(ConditionFn condition, Limits limits) : condition_(std::move(condition)), limits_(limits) {}
+Scheduler::Scheduler(ConditionFn condition, Limits limits) : condition_(std::move(condition)), limits_(limits) {
+  state_.index.timing = limits_.timing;
+}
 
 StepResult Scheduler::step(const Input& input, Tick now_ms) {
   Step step(*this, now_ms);
-  std::visit([&](const auto& value) { step.handle(value); }, input);
-  step.advance();
+  const std::string request = request_of(input);
+  const std::string digest = request.empty() ? "" : content_digest(input);
+  if (request.empty() || !step.answered(request, digest)) {
+    std::visit([&](const auto& value) { step.handle(value); }, input);
+    if (!request.empty()) step.answer(request, digest);
+    step.advance();
+  }
+  step.sync_nodes();
   return step.take();
 }
 
@@ -25,22 +34,6 @@ StatusOr<Scheduler> Scheduler::replay(std::span<const Record> records, Condition
   return scheduler;
 }
 
-std::string Scheduler::digest() const {
-  // FNV-1a over the canonical JSON, twice with other offsets: to compare states, not against forgery.
-  const std::string text = to_json(state_).dump();
-  uint64_t halves[2] = {14695981039346656037ull, 1099511628211ull};
-  for (const char c : text) {
-    for (uint64_t& half : halves) half = (half ^ static_cast<unsigned char>(c)) * 1099511628211ull;
-    halves[1] ^= halves[1] >> 29;
-  }
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string digest;
-  for (const uint64_t half : halves) {
-    for (int shift = 60; shift >= 0; shift -= 4) digest += kDigits[(half >> shift) & 15];
-  }
-  return digest;
-}
-
 const Run* Scheduler::find_run(const std::string& run) const {
   const auto found = state_.runs.find(run);
   return found == state_.runs.end() ? nullptr : &found->second;
@@ -48,27 +41,30 @@ const Run* Scheduler::find_run(const std::string& run) const {
 
 std::optional<Tick> Scheduler::next_timer_ms() const {
   std::optional<Tick> next;
-  for (const auto& [id, run] : state_.runs) {
-    if (is_over(run.state)) continue;
-    for (const Stage& stage : run.stages) {
-      Tick due = 0;
-      if (stage.state == StageState::kWaiting) due = stage.not_before_ms;
-      if (stage.state == StageState::kRunning && stage.attempts.back().stopping.empty()) due = stage.deadline_ms;
-      if (due != 0) next = next ? std::min(*next, due) : due;
-    }
+  const auto at = [&](Tick due) { next = next ? std::min(*next, due) : due; };
+  if (!state_.index.timers.empty()) at(state_.index.timers.begin()->first);
+  for (const auto& [name, node] : state_.nodes) {
+    if (node.session == 0 || !node.alive) continue;
+    const auto heard = heard_.find(name);
+    at((heard == heard_.end() ? 0 : heard->second.at_ms) + limits_.node_lease_ms);
+    if (node.draining && node.drain_deadline_ms != 0 && !node.used.leases.empty()) at(node.drain_deadline_ms);
   }
   return next;
 }
 
-// ---- inputs from callers
-
 bool Step::emit(RecordType type, const std::string& run, const std::string& stage, json body) {
   Record record{type, now_ms_, run, stage, std::move(body)};
+  if (const Run* of = find_run(run)) record.seq = of->events + 1;
+  if (type == RecordType::kRunSubmitted) record.seq = 1;
+  const auto epoch = record.body.find("epoch");
+  const uint64_t about = epoch == record.body.end() ? 0 : epoch->get<uint64_t>();
+  touch_lease(about);
   const Status applied = apply(scheduler_.state_, record);
   if (!applied.ok()) {
     refuse(std::string(applied.message()));
     return false;
   }
+  touch_lease(about);
   result_.records.push_back(std::move(record));
   return true;
 }
@@ -83,15 +79,6 @@ Stage* Step::find_stage(const std::string& run_id, const std::string& name) {
   if (run == nullptr || is_over(run->state)) return nullptr;
   const auto found = run->index.find(name);
   return found == run->index.end() ? nullptr : &run->stages[found->second];
-}
-
-void Step::handle(const RunSubmitted& input) {
-  emit(RecordType::kRunSubmitted, input.run, "",
-       {{"pipeline", to_json(input.pipeline)},
-        {"keys", input.keys},
-        {"cacheNotes", input.cache_notes},
-        {"useCache", input.use_cache},
-        {"options", input.options}});
 }
 
 void Step::handle(const ArtifactFound& input) {
@@ -110,59 +97,38 @@ void Step::handle(const ArtifactMissing& input) {
   emit(RecordType::kStageReady, input.run, input.stage, json::object());
 }
 
-void Step::handle(const CancelRequested& input) {
-  Run* run = find_run(input.run);
-  if (run == nullptr) return refuse("no run " + input.run);
-  if (is_over(run->state)) return refuse("run " + input.run + " is over");
-  if (run->state == RunState::kCancelling && !input.force) return refuse("run " + input.run + " is being cancelled");
-  if (run->state != RunState::kCancelling) emit(RecordType::kRunCancelling, run->id, "", {{"reason", input.reason}});
-  cancel_stages(*run, input.force);
-}
-
 void Step::handle(const NodeChanged& input) {
   emit(RecordType::kNodeChanged, "", "",
        {{"node", input.node}, {"cores", input.cores}, {"memoryBytes", input.memory_bytes}, {"alive", input.alive}});
   if (input.alive) return;
-  for (auto& [id, run] : scheduler_.state_.runs) {
-    for (Stage& stage : run.stages) {
-      if (stage.state != StageState::kRunning || stage.attempts.back().node != input.node) continue;
-      AttemptFinished lost{.run = id, .stage = stage.plan.name, .epoch = stage.attempts.back().epoch};
-      lost.exit_code = static_cast<int>(ExitCode::kPeerLost);
-      lost.message = "node " + input.node + " was lost";
-      handle(lost);
-    }
-  }
-}
-
-void Step::handle(const TimerFired&) {
-  for (auto& [id, run] : scheduler_.state_.runs) {
-    if (is_over(run.state)) continue;
-    for (Stage& stage : run.stages) {
-      if (stage.state == StageState::kWaiting && stage.not_before_ms <= now_ms_) {
-        emit(RecordType::kStageReady, id, stage.plan.name, json::object());
-      }
-      const bool may_time_out = stage.state == StageState::kRunning && stage.deadline_ms != 0;
-      if (may_time_out && stage.deadline_ms <= now_ms_ && stage.attempts.back().stopping.empty()) {
-        stop(id, stage, "timeout", scheduler_.limits_.stop_grace_ms);
-      }
-    }
-  }
+  const std::set<uint64_t> leases = scheduler_.state_.nodes[input.node].used.leases;
+  for (const uint64_t epoch : leases) lose_attempt(epoch, "node " + input.node + " is gone");
 }
 
 void Step::handle(const Restarted&) {
-  for (const auto& [id, run] : scheduler_.state_.runs) {
-    if (is_over(run.state)) continue;
-    for (const Stage& stage : run.stages) {
+  emit(RecordType::kIncarnation, "", "", {{"epoch", scheduler_.state_.last_epoch + 1}});
+  scheduler_.heard_.clear();
+  scheduler_.sent_.clear();
+  scheduler_.revision_ = 0;
+  for (const auto& [name, node] : scheduler_.state_.nodes) {
+    if (node.session != 0) scheduler_.heard_[name].at_ms = now_ms_;
+    touched_.insert(name);
+  }
+  for (const std::string& id : scheduler_.state_.index.open_runs) {
+    for (const Stage& stage : find_run(id)->stages) {
       const std::string& name = stage.plan.name;
       if (stage.state == StageState::kLooking) result_.actions.push_back(FindArtifact{id, name, stage.key});
-      if (stage.state != StageState::kRunning) continue;
-      const Attempt& attempt = stage.attempts.back();
-      if (!attempt.stopping.empty()) {
-        result_.actions.push_back(StopAttempt{id, name, attempt.node, attempt.epoch, scheduler_.limits_.stop_grace_ms});
-      } else if (attempt.started_ms == 0) {
-        result_.actions.push_back(
-            StartAttempt{id, name, attempt.node, attempt.number, attempt.epoch, false, stage.plan.cores});
-      }
+    }
+  }
+  for (const auto& [epoch, lease] : scheduler_.state_.leases) {
+    if (!lease.embedded()) continue;
+    const Stage& stage = find_run(lease.run)->stages[lease.stage];
+    const std::string& node = lease.members[0].node;
+    if (!lease.stopping.empty()) {
+      result_.actions.push_back(StopAttempt{lease.run, stage.plan.name, node, epoch, lease.grace_ms});
+    } else if (stage.attempts.back().started_ms == 0) {
+      result_.actions.push_back(StartAttempt{lease.run, stage.plan.name, node, stage.attempts.back().number, epoch,
+                                             lease.fresh, stage.plan.cores});
     }
   }
 }

@@ -2,108 +2,43 @@
 // over. A pure state machine: no thread, clock, file or socket; the caller brings inputs and the time, persists the
 // records, and only then performs the actions. state = replay(records).
 //
+// Group commit: the caller may step on while records are being made durable, and may put the records of many steps
+// into one transaction; but the actions of a step are performed only when the records of that step and of all before
+// it are durable. When they cannot be made durable, the caller stops: this object is ahead of its records then.
+//
 // One thread owns it. Every input is idempotent: a second one, or one of an older epoch, changes nothing and says so
 // in `refused`.
+//
+// Three fencing epochs, all from one counter: of the coordinator's incarnation, of a node's session (one agent
+// process), of a gang's attempt. What carries an older one than the current is refused.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
 #include <span>
 #include <string>
-#include <variant>
+#include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
-#include "coordinator/sched/record.h"
-#include "coordinator/sched/state.h"
-#include "engine/base/status.h"
+#include "coordinator/sched/input.h"
 
 namespace gridquant::sched {
 
-// ---- inputs
-
-struct RunSubmitted {
-  std::string run;
-  spec::Pipeline pipeline;
-  std::map<std::string, std::string> keys;  // stage -> key of its artifact
-  std::map<std::string, nlohmann::json> cache_notes;
-  nlohmann::json options;
-  bool use_cache = true;
-};
-struct ArtifactFound {  // the answer to FindArtifact
-  std::string run, stage, key;
-  nlohmann::json summary;
-};
-struct ArtifactMissing {
-  std::string run, stage, key;
-};
-struct AttemptStarted {
-  std::string run, stage;
-  uint64_t epoch = 0;
-  int64_t pid = 0;
-};
-struct AttemptFinished {
-  std::string run, stage;
-  uint64_t epoch = 0;
-  int exit_code = 0;
-  FailureClass failure = FailureClass::kInfrastructure;  // if exit_code is not 0
-  std::string error_code{}, message{};
-  nlohmann::json summary = nlohmann::json::object();  // of the artifact, if exit_code is 0
-  std::vector<std::string> corrupt_inputs{};          // kCorruption: stages whose artifact differs from its digest
-};
-struct CancelRequested {
-  std::string run, reason;
-  bool force = false;  // no grace: kill at once
-};
-struct NodeChanged {
-  std::string node;
-  int cores = 1;
-  int64_t memory_bytes = 0;
-  bool alive = true;
-};
-struct TimerFired {};  // time has passed: see next_timer_ms()
-struct Restarted {};   // after replay(): asks again for every action whose effect is not recorded
-struct RunAbandoned {  // nobody carries the run on: its attempts are gone
-  std::string run, reason;
-};
-using Input = std::variant<RunSubmitted, ArtifactFound, ArtifactMissing, AttemptStarted, AttemptFinished,
-                           CancelRequested, NodeChanged, TimerFired, Restarted, RunAbandoned>;
-
-// ---- actions
-
-struct FindArtifact {
-  std::string run, stage, key;
-};
-struct StartAttempt {
-  std::string run, stage, node;
-  int number = 1;
-  uint64_t epoch = 0;
-  bool fresh = false;  // empty the artifact folder first
-  int cores = 0;       // 0: all
-};
-struct StopAttempt {
-  std::string run, stage, node;
-  uint64_t epoch = 0;
-  int64_t grace_ms = 0;  // between TERM and KILL; 0: KILL at once
-};
-struct RunEnded {
-  std::string run;
-  RunState state = RunState::kSucceeded;
-};
-using Action = std::variant<FindArtifact, StartAttempt, StopAttempt, RunEnded>;
-
 struct StepResult {
-  std::vector<Record> records;  // to be made durable first
-  std::vector<Action> actions;  // to be performed then
+  std::vector<Record> records;  // one transaction
+  std::vector<Action> actions;  // to be performed when they are durable
   std::string refused;          // why the input changed nothing, if it was refused
 };
 
 struct Limits {
   int64_t stop_grace_ms = 10'000;
-  int max_remakes = 2;  // times that a stage is run again because stored bytes were corrupt
+  int max_remakes = 2;             // times that a stage is run again because stored bytes were corrupt
+  int max_node_losses = 10;        // attempts of a stage that may be lost with their nodes
+  int64_t node_lease_ms = 10'000;  // a node that is silent for so long is lost
+  // A stage that has waited so long keeps what stands behind it off the nodes, and out of the quota, that it needs.
+  int64_t reserve_after_ms = 30'000;
+  Timing timing{};
 };
 
 // The value of an `if:` expression; see spec::evaluate_condition.
@@ -120,18 +55,31 @@ class Scheduler {
   static StatusOr<Scheduler> replay(std::span<const Record> records, ConditionFn condition, Limits limits = {});
 
   // Equal exactly when the states are equal (as far as 128 bits can tell).
-  std::string digest() const;
+  std::string digest() const { return digest_of(state_); }
   const State& state() const { return state_; }
+  const Limits& limits() const { return limits_; }
   const Run* find_run(const std::string& run) const;  // null if unknown
 
-  // When step(TimerFired) is due next: a back-off or a time-out. Nothing: never.
+  // When step(TimerFired) is due next: a back-off, a time-out, a lease's end. Nothing: never.
   std::optional<Tick> next_timer_ms() const;
 
  private:
   friend class Step;
+  struct Heard {  // of a node, in this incarnation; not part of the state
+    Tick at_ms = 0;
+    uint64_t session = 0, seq = 0;
+  };
   ConditionFn condition_;
   Limits limits_;
   State state_;
+  std::map<std::string, Heard> heard_;
+  uint64_t revision_ = 0;
+  std::map<std::pair<std::string, uint64_t>, uint64_t> sent_;  // node, epoch -> the revision that listed it first
 };
+
+// One sentence: why the stage is in the state that it is in, and, if it waits, what it needs, what is free and who is
+// ahead of it. NotFound if there is no such run or stage.
+StatusOr<std::string> explain(const Scheduler& scheduler, const std::string& run, const std::string& stage,
+                              Tick now_ms);
 
 }  // namespace gridquant::sched

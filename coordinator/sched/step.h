@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "coordinator/sched/scheduler.h"
 
@@ -25,9 +26,22 @@ class Step {
   void handle(const TimerFired& input);
   void handle(const Restarted& input);
   void handle(const RunAbandoned& input);
+  void handle(const BatchSubmitted& input);
+  void handle(const PauseRequested& input);
+  void handle(const RetryRequested& input);
+  void handle(const DeleteRequested& input);
+  void handle(const DrainRequested& input);
+  void handle(const QueueRequested& input);
+  void handle(const NodeReport& input);
+
+  // Whether the request with this id was handled before: then it is answered, or refused if its content was another.
+  bool answered(const std::string& request, const std::string& digest);
+  void answer(const std::string& request, const std::string& digest);
 
   // Everything that follows from the state as it is now: stages whose needs are over, free nodes, finished runs.
   void advance();
+  // The desired states of the nodes that something was decided about.
+  void sync_nodes();
 
   StepResult take() { return std::move(result_); }
 
@@ -38,34 +52,61 @@ class Step {
   Stage* find_stage(const std::string& run, const std::string& stage);
   Stage* find_attempt(const std::string& run, const std::string& stage, uint64_t epoch);
 
+  // requests.cc
+  std::string submit(const RunSubmitted& input, const std::string& batch, bool queued);
+  void cancel(Run& run, const std::string& reason, bool force);
+
   // attempts.cc
   void fail_attempt(const std::string& run, Stage& stage, const AttemptFinished& input);
+  void lose_attempt(uint64_t epoch, const std::string& why);  // if it is a current one
   void remake(const std::string& run, Stage& stage, const AttemptFinished& input);
-  void retry(const std::string& run, Stage& stage, const AttemptFinished& input);
+  void retry(const std::string& run, Stage& stage, const AttemptFinished& input, const char* budget);
   void finish(const std::string& run, Stage& stage, const char* outcome, const AttemptFinished& input,
               nlohmann::json extra = nlohmann::json::object());
   void stop(const std::string& run, Stage& stage, const char* why, int64_t grace_ms);
   void cancel_stages(Run& run, bool force);
 
+  // timers.cc
+  void fire(const StageRef& ref);
+  void fire_running(Run& run, Stage& stage);
+
+  // nodes.cc
+  void join(const NodeReport& input, bool again);
+  void lose_node(const std::string& name, const std::string& why);
+  void reconcile(const NodeReport& input);
+  void member_report(uint64_t epoch, const NodeReport& input, const AttemptReport& report);
+  void member_started(uint64_t epoch, const std::string& node, int64_t pid);
+  void member_gone(uint64_t epoch, const std::string& node);
+  Stage* undecided(uint64_t epoch);  // the stage whose current attempt it is; null if there is none
+  void touch_lease(uint64_t epoch);
+  DesiredState desired(const std::string& node);
+
   // settle.cc
   void settle();
-  bool settle_run(Run& run, std::set<std::string>& busy_keys);
-  bool settle_stage(Run& run, Stage& stage, std::set<std::string>& busy_keys);
+  void settle_stage(Run& run, size_t stage);
   bool settle_condition(Run& run, Stage& stage);
   void make_ready(Run& run, Stage& stage);
+  void settle_runs();
+  void settle_batch(const std::string& id);
+  void finish_run(Run& run);
+
+  // place.cc
   bool place();
-  bool place_stage(Run& run, Stage& stage);
-  void finish_runs();
+  enum class Placed { kYes, kFailed, kSkipped, kShapeBlocked };
+  Placed place_stage(Run& run, Stage& stage);
+  bool must_wait(const Run& run, const Stage& stage);
+  bool over_quota(const Run& run, const Stage& stage);
+  void grant(Run& run, Stage& stage, std::vector<Member> members);
+  void reserve(const Run& run, const Stage& stage);
 
   Scheduler& scheduler_;
   Tick now_ms_;
   StepResult result_;
-  struct Used {
-    int cores = 0;
-    int64_t memory_bytes = 0;
-  };
-  std::map<std::string, Used> used_;       // by node, while place() runs
-  std::set<std::string> keys_being_read_;  // likewise
+  std::string result_id_;              // of the request: what it made
+  std::set<std::string> touched_;      // nodes
+  std::set<std::string> reserved_;     // nodes, while place() runs
+  std::set<std::string> full_queues_;  // likewise: kept for a stage that has waited long
+  bool has_reserved_ = false;
 };
 
 }  // namespace gridquant::sched

@@ -64,7 +64,16 @@ void read_resources(const YNode* resources, StageDraft& draft, const Context& co
                      "'minRanks' is " + std::to_string(settings.gang_min_ranks) + ", more than the gang's " +
                          std::to_string(settings.gang_ranks) + " ranks");
   }
+  const YNode* selector = find(*resources, "nodeSelector");
+  if (selector != nullptr) {
+    for (const YEntry& entry : selector->entries) settings.node_selector[entry.key->text] = entry.value->text;
+  }
   if (!context.options.one_cpu_rank) return;
+  if (!settings.node_selector.empty()) {
+    context.sink.add(Code::kNotOnThisMachine, selector->at,
+                     "this machine has no labels; stage '" + draft.key->text + "' asks for a node that has",
+                     "remove 'nodeSelector', or submit the pipeline to a cluster");
+  }
   const char* hint = "remove it, or submit the pipeline to a cluster";
   const bool possible = settings.gang_ranks <= kMaxRanks && settings.gpus_per_rank <= kMaxGpusPerRank;
   if (!possible) return;  // reported already
@@ -138,6 +147,7 @@ StageDraft read_stage(const YEntry& entry, const StagePlan& defaults, const Cont
   read_retry(retry, draft.settings.retry);
   check_backoff(retry, draft.settings.retry, context);
   take(draft.node, "timeout", read_duration, draft.settings.timeout_ms);
+  take(draft.node, "deadline", read_duration, draft.settings.deadline_ms);
   read_resources(map_of(draft.node, "resources"), draft, context);
   const YEntry* matrix = find_entry(*draft.node, "matrix");
   draft.has_matrix = matrix != nullptr && matrix->value->kind == YNode::Kind::kMap;

@@ -57,35 +57,37 @@ FormatField timeout() {
 }
 
 FormatField resources() {
-  return object("resources", "What one attempt needs.",
-                {{.name = "cores",
-                  .shape = Shape::kInt,
-                  .doc = "CPU cores per rank; absent: all.",
-                  .minimum = 1,
-                  .maximum = 4096},
-                 {.name = "memory",
-                  .shape = Shape::kSize,
-                  .doc = "Memory per rank, such as 64Gi.",
-                  .minimum = 1 << 20,
-                  .maximum = double(1LL << 50)},
-                 {.name = "gpusPerRank",
-                  .shape = Shape::kInt,
-                  .doc = "GPUs of each rank.",
-                  .default_value = "0",
-                  .minimum = 0,
-                  .maximum = kMaxGpusPerRank},
-                 object("gang", "Ranks that start together and fail together.",
-                        {{.name = "ranks",
-                          .shape = Shape::kInt,
-                          .doc = "Ranks wanted.",
-                          .default_value = "1",
-                          .minimum = 1,
-                          .maximum = 4096},
-                         {.name = "minRanks",
-                          .shape = Shape::kInt,
-                          .doc = "Ranks with which it may go on after losses; absent: all of them.",
-                          .minimum = 1,
-                          .maximum = 4096}})});
+  return object(
+      "resources", "What one attempt needs.",
+      {{.name = "cores",
+        .shape = Shape::kInt,
+        .doc = "CPU cores per rank; absent: all.",
+        .minimum = 1,
+        .maximum = 4096},
+       {.name = "memory",
+        .shape = Shape::kSize,
+        .doc = "Memory per rank, such as 64Gi.",
+        .minimum = 1 << 20,
+        .maximum = double(1LL << 50)},
+       {.name = "gpusPerRank",
+        .shape = Shape::kInt,
+        .doc = "GPUs of each rank.",
+        .default_value = "0",
+        .minimum = 0,
+        .maximum = kMaxGpusPerRank},
+       map_of("nodeSelector", "Labels that a node must have.", KeyRule::kAny, {.name = "", .shape = Shape::kString}),
+       object("gang", "Ranks that start together and fail together.",
+              {{.name = "ranks",
+                .shape = Shape::kInt,
+                .doc = "Ranks wanted.",
+                .default_value = "1",
+                .minimum = 1,
+                .maximum = 4096},
+               {.name = "minRanks",
+                .shape = Shape::kInt,
+                .doc = "Ranks with which it may go on after losses; absent: all of them.",
+                .minimum = 1,
+                .maximum = 4096}})});
 }
 
 FormatField param() {
@@ -123,11 +125,46 @@ FormatField stage() {
        std::move(matrix),
        retry(),
        timeout(),
+       duration("deadline", "Longest time from when the stage could first start, over all attempts and pauses."),
        resources()});
 }
 
-FormatField make_pipeline() {
+FormatField metadata(const std::string& of) {
   FormatField labels = map_of("labels", "Free labels.", KeyRule::kAny, {.name = "", .shape = Shape::kString});
+  return required(object("metadata", "What the " + of + " is called.",
+                         {{.name = "name", .shape = Shape::kName, .doc = "Name of the " + of + ".", .required = true},
+                          std::move(labels)}));
+}
+
+FormatField make_batch() {
+  FormatField values{.name = "", .shape = Shape::kScalarList, .doc = "Values; one run for each."};
+  return object(
+      "", "One pipeline over many parameters.",
+      {{.name = "apiVersion",
+        .shape = Shape::kString,
+        .doc = "Version of this format.",
+        .required = true,
+        .choices = {kApiVersion}},
+       {.name = "kind", .shape = Shape::kString, .doc = "Kind of document.", .required = true, .choices = {kBatchKind}},
+       metadata("batch"),
+       required(object(
+           "spec", "What the batch runs.",
+           {{.name = "pipeline", .shape = Shape::kPath, .doc = "The pipeline file.", .required = true},
+            map_of("params", "Parameters of every run.", KeyRule::kIdentifier, {.name = "", .shape = Shape::kScalar}),
+            map_of("matrix", "Parameters of which every combination is a run.", KeyRule::kIdentifier,
+                   std::move(values)),
+            {.name = "maxParallel",
+             .shape = Shape::kInt,
+             .doc = "Runs at a time; absent: no limit.",
+             .minimum = 1,
+             .maximum = 256},
+            {.name = "failFast",
+             .shape = Shape::kBool,
+             .doc = "The first failure cancels the other runs.",
+             .default_value = "false"}}))});
+}
+
+FormatField make_pipeline() {
   FormatField params = map_of("params", "Parameters, used as ${params.name}.", KeyRule::kIdentifier, param());
   FormatField stages = map_of("stages", "The stages, by name.", KeyRule::kDnsLabel, stage());
   return object(
@@ -138,13 +175,22 @@ FormatField make_pipeline() {
         .required = true,
         .choices = {kApiVersion}},
        {.name = "kind", .shape = Shape::kString, .doc = "Kind of document.", .required = true, .choices = {kKind}},
-       required(object("metadata", "What the pipeline is called.",
-                       {{.name = "name", .shape = Shape::kName, .doc = "Name of the pipeline.", .required = true},
-                        std::move(labels)})),
-       required(
-           object("spec", "What the pipeline does.",
-                  {std::move(params), object("defaults", "For stages that do not say otherwise.", {retry(), timeout()}),
-                   required(std::move(stages))}))});
+       metadata("pipeline"),
+       required(object("spec", "What the pipeline does.",
+                       {std::move(params),
+                        object("defaults", "For stages that do not say otherwise.", {retry(), timeout()}),
+                        {.name = "queue",
+                         .shape = Shape::kName,
+                         .doc = "Whose quota the run counts against, on a cluster.",
+                         .default_value = "\"default\""},
+                        {.name = "priority",
+                         .shape = Shape::kInt,
+                         .doc = "Greater ones stand ahead, on a cluster, until others have waited longer.",
+                         .default_value = "0",
+                         .minimum = -100,
+                         .maximum = 100},
+                        duration("deadline", "Longest time of the whole run; absent: no limit."),
+                        required(std::move(stages))}))});
 }
 
 Shape shape_of(stages::FieldType type) {
@@ -187,6 +233,11 @@ FormatField from_catalog(const stages::Field& field) {
 
 const FormatField& pipeline_format() {
   static const FormatField format = make_pipeline();
+  return format;
+}
+
+const FormatField& batch_format() {
+  static const FormatField format = make_batch();
   return format;
 }
 

@@ -53,8 +53,10 @@ inline constexpr int kMaxRanks = 4096;  // of a gang
 inline constexpr int kMaxGpusPerRank = 16;
 inline constexpr char kApiVersion[] = "gridquant/v1";
 inline constexpr char kKind[] = "Pipeline";
+inline constexpr char kBatchKind[] = "Batch";
 
 const FormatField& pipeline_format();  // the whole document
+const FormatField& batch_format();     // likewise, of kind: Batch
 const FormatField& stage_format();     // of one stage: the values of spec.stages
 const FormatField* find_field(const FormatField& object, std::string_view name);
 

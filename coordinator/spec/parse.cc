@@ -21,6 +21,7 @@ bool is_ours(const YNode& root, Sink& sink) {
     const YNode* node = find(root, name);
     if (node == nullptr || node->kind != YNode::Kind::kScalar || node->text == wanted) continue;
     std::string hint = sink.suggest(node->text, {wanted});
+    if (node->text == kBatchKind) hint = "a batch is a list of runs: a coordinator takes it, not 'gridquant run'";
     if (hint.empty()) hint = std::string("write '") + name + ": " + wanted + "'";
     sink.add(Code::kUnknownFormat, node->at,
              std::string(name) + " '" + shorten(node->text) + "' is none that this version of gridquant knows",
@@ -76,12 +77,29 @@ void read_metadata(const YNode& root, Pipeline& pipeline) {
   }
 }
 
+// What check_shape has found wrong keeps its default.
+void read_scheduling(const YNode& spec, Pipeline& pipeline) {
+  const auto scalar = [&](const char* key) -> const YNode* {
+    const YNode* node = find(spec, key);
+    return node != nullptr && node->kind == YNode::Kind::kScalar ? node : nullptr;
+  };
+  if (const YNode* queue = scalar("queue")) pipeline.queue = queue->text;
+  if (const YNode* priority = scalar("priority")) {
+    const auto value = read_int(priority->text);
+    if (value && *value >= -100 && *value <= 100) pipeline.priority = static_cast<int>(*value);
+  }
+  if (const YNode* deadline = scalar("deadline")) {
+    pipeline.deadline_ms = read_duration(deadline->text).value_or(0);
+  }
+}
+
 Pipeline read_document(const YNode& root, const Context& context) {
   Pipeline pipeline;
   check_shape(root, pipeline_format(), nullptr, context.sink);
   read_metadata(root, pipeline);
   const YNode* spec = find(root, "spec");
   if (spec == nullptr || spec->kind != YNode::Kind::kMap) return pipeline;
+  read_scheduling(*spec, pipeline);
   const Params params = read_params(*spec, context);
   pipeline.params = final_values(params);
   std::vector<StageDraft> drafts = read_stages(*spec, context);

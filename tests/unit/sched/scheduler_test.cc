@@ -347,7 +347,8 @@ TEST(SchedulerTest, AfterARestartWhatMayBeLostIsAskedForAgain) {
   StepResult result = again->step(Restarted{}, world.now);
   ASSERT_EQ(result.actions.size(), 1u);  // a has all cores, b waits
   EXPECT_EQ(std::get<StartAttempt>(result.actions[0]).epoch, world.epoch("a"));
-  EXPECT_TRUE(result.records.empty());
+  ASSERT_EQ(result.records.size(), 1u);
+  EXPECT_EQ(result.records[0].type, RecordType::kIncarnation);
 }
 
 TEST(SchedulerTest, ASecondSubmissionOfARunIsRefused) {

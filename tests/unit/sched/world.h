@@ -123,7 +123,7 @@ class World {
   }
 
   // By induction over the steps: replaying every prefix of the records that ends a step gives the same state.
-  void check_replay() const { EXPECT_EQ(to_json(replayed_), to_json(scheduler.state())); }
+  void check_replay() const { EXPECT_EQ(to_text(replayed_), to_text(scheduler.state())); }
 
  private:
   std::set<size_t> taken_;

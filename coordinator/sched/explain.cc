@@ -1,0 +1,154 @@
+// explain(): one sentence about one stage.
+#include <algorithm>
+
+#include "coordinator/sched/fit.h"
+#include "coordinator/sched/scheduler.h"
+
+namespace gridquant::sched {
+namespace {
+
+std::string count(int64_t number, const std::string& what) {
+  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
+}
+
+std::string seconds(Tick ms) {
+  return std::to_string((ms + 999) / 1000) + " s";
+}
+
+std::string wanted(const spec::StagePlan& plan) {
+  std::string text = count(plan.gang_ranks, "rank");
+  if (plan.gang_min_ranks < plan.gang_ranks) text += " (at least " + std::to_string(plan.gang_min_ranks) + ")";
+  text += plan.cores > 0 ? " of " + count(plan.cores, "core") : " on whole nodes";
+  if (plan.gpus_per_rank > 0) text += ", " + count(plan.gpus_per_rank, "GPU");
+  if (plan.memory_bytes > 0) text += ", " + std::to_string(plan.memory_bytes >> 20) + " MiB";
+  for (const auto& [label, value] : plan.node_selector) text += ", " + label + "=" + value;
+  return text;
+}
+
+std::string pending(const Scheduler& scheduler, const Run& run, const Stage& stage) {
+  std::string waits;
+  std::vector<size_t> before = stage.needs;
+  before.insert(before.end(), stage.inputs.begin(), stage.inputs.end());
+  for (const size_t need : before) {
+    const Stage& other = run.stages[need];
+    const std::string text = "stage '" + other.plan.name + "' (" + name_of(other.state) + ")";
+    if (!is_over(other.state) && waits.find(text) == std::string::npos) waits += (waits.empty() ? "" : ", ") + text;
+  }
+  if (!waits.empty()) return "waits for " + waits;
+  const auto use = scheduler.state().index.keys.find(stage.key);
+  if (use == scheduler.state().index.keys.end() || use->second.makers.empty()) return "is about to be looked at";
+  const StageRef& maker = *use->second.makers.begin();
+  return "waits for stage '" + scheduler.find_run(maker.run)->stages[maker.stage].plan.name + "' of run " + maker.run +
+         ", which makes the same result";
+}
+
+std::string quota(const Scheduler& scheduler, const Run& run, const spec::StagePlan& plan) {
+  const auto found = scheduler.state().queues.find(run.pipeline.queue);
+  if (found == scheduler.state().queues.end()) return "";
+  const auto of = scheduler.state().index.queues.find(run.pipeline.queue);
+  const QueueUse used = of == scheduler.state().index.queues.end() ? QueueUse{} : of->second;
+  const Queue& limit = found->second;
+  const auto part = [&](int64_t max, int64_t held, int64_t asked, const std::string& what) -> std::string {
+    if (max == 0 || held + asked <= max) return "";
+    if (asked > max) return " asks for " + count(asked, what) + ", more than the whole quota of " + std::to_string(max);
+    return " asks for " + count(asked, what) + " of queue '" + run.pipeline.queue + "', which uses " +
+           std::to_string(held) + " of its " + std::to_string(max);
+  };
+  std::string text = part(limit.gpus, used.gpus, plan.gpus_per_rank * plan.gang_ranks, "GPU");
+  if (text.empty()) text = part(limit.cores, used.cores, std::max(plan.cores, 1) * plan.gang_ranks, "core");
+  if (text.empty()) {
+    text = part(limit.memory_bytes >> 20, used.memory_bytes >> 20, (plan.memory_bytes * plan.gang_ranks) >> 20, "MiB");
+  }
+  return text.empty() ? "" : text.substr(1);
+}
+
+std::string ahead_of(const Scheduler& scheduler, const Stage& stage, const Place& own) {
+  int ahead = 0;
+  const Place* first = nullptr;
+  for (const auto& [shape, places] : scheduler.state().index.ready) {
+    for (const Place& place : places) {
+      if (!(place < own)) break;
+      ++ahead;
+      if (first == nullptr || place < *first) first = &place;
+    }
+  }
+  if (!stage.links.placed || first == nullptr) return "nobody is ahead";
+  const Run& run = *scheduler.find_run(first->ref.run);
+  return count(ahead, "stage") + (ahead == 1 ? " is" : " are") + " ahead, first '" +
+         run.stages[first->ref.stage].plan.name + "' of run " + run.id;
+}
+
+std::string ready(const Scheduler& scheduler, const Run& run, const Stage& stage, size_t index) {
+  const State& state = scheduler.state();
+  if (run.paused) return "waits because its run is paused";
+  for (const uint64_t epoch : stage.links.leases) {
+    for (const Member& member : state.leases.at(epoch).members) {
+      const bool there = member.state == Member::State::kGranted || member.state == Member::State::kStarted;
+      if (there && state.nodes.at(member.node).alive) {
+        return "waits until node " + member.node + " has torn down its attempt before";
+      }
+    }
+  }
+  const std::string over = quota(scheduler, run, stage.plan);
+  if (!over.empty()) return over;
+  int usable = 0, room = 0, lost = 0, draining = 0;
+  for (const auto& [name, node] : state.nodes) {
+    lost += node.alive ? 0 : 1;
+    draining += node.draining ? 1 : 0;
+    if (!may_use(node, stage.plan)) continue;
+    ++usable;
+    room += ranks_with_room(node, stage.plan, node.used);
+  }
+  const int idle = ranks_when_idle(state, stage.plan, stage.plan.gang_ranks);
+  std::string text = "needs " + wanted(stage.plan) + "; free is room for " + count(room, "rank") + " on " +
+                     count(usable, "node") + " that it may use";
+  if (lost > 0) text += ", " + std::to_string(lost) + " lost";
+  if (draining > 0) text += ", " + std::to_string(draining) + " draining";
+  if (idle < stage.plan.gang_min_ranks) text += ", and even when idle they hold only " + std::to_string(idle);
+  return text + "; " + ahead_of(scheduler, stage, {stage.links.order, run.number, {run.id, index}});
+}
+
+std::string running(const Scheduler& scheduler, const Stage& stage) {
+  const Attempt& attempt = stage.attempts.back();
+  std::string text =
+      "runs as attempt " + std::to_string(attempt.number) + " with " + count(attempt.ranks, "rank") + " on";
+  const auto lease = scheduler.state().leases.find(attempt.epoch);
+  if (lease == scheduler.state().leases.end()) return text + " " + attempt.node;
+  for (const Member& member : lease->second.members) text += (text.back() == 'n' ? " " : ", ") + member.node;
+  return attempt.stopping.empty() ? text : text + " and is being stopped (" + attempt.stopping + ")";
+}
+
+}  // namespace
+
+StatusOr<std::string> explain(const Scheduler& scheduler, const std::string& run_id, const std::string& name,
+                              Tick now_ms) {
+  const Run* run = scheduler.find_run(run_id);
+  if (run == nullptr) return absl::NotFoundError("no run " + run_id);
+  const auto index = run->index.find(name);
+  if (index == run->index.end()) return absl::NotFoundError("run " + run_id + " has no stage '" + name + "'");
+  const Stage& stage = run->stages[index->second];
+  const std::string head = "stage '" + name + "' ";
+  if (!is_over(stage.state) && run->state == RunState::kQueued) {
+    const auto batch = scheduler.state().batches.find(run->batch);
+    const int most = batch == scheduler.state().batches.end() ? 0 : batch->second.max_parallel;
+    return head + "waits for its run's turn: batch " + run->batch + " runs " + std::to_string(most) + " at a time";
+  }
+  switch (stage.state) {
+    case StageState::kPending:
+      return head + (run->paused ? "waits because its run is paused" : pending(scheduler, *run, stage));
+    case StageState::kLooking:
+      return head + "is looking for a stored result";
+    case StageState::kReady:
+      return head + ready(scheduler, *run, stage, index->second);
+    case StageState::kWaiting:
+      return head + "waits " + seconds(std::max<Tick>(0, stage.not_before_ms - now_ms)) + " more before attempt " +
+             std::to_string(stage.attempts.size() + 1) + ": " + stage.reason;
+    case StageState::kRunning:
+      return head + running(scheduler, stage);
+    default:
+      return head + "is over: " + name_of(stage.state) + (stage.cached ? " (found)" : "") +
+             (stage.reason.empty() ? "" : ", " + stage.reason);
+  }
+}
+
+}  // namespace gridquant::sched

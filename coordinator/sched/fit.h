@@ -1,0 +1,32 @@
+// Whether and how a gang fits on the nodes. Pure functions of the state.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "coordinator/sched/state.h"
+
+namespace gridquant::sched {
+
+// Alive, not being drained, with the labels that the stage asks for.
+bool may_use(const Node& node, const spec::StagePlan& plan);
+
+// How many ranks find room beside what `used` holds. Cores: more than the node has means all of them; none asked for
+// means the whole node, shared by the gang's ranks there.
+int ranks_with_room(const Node& node, const spec::StagePlan& plan, const NodeUse& used);
+
+// Ranks that would find room if nothing ran, quarantined slots left out, over all nodes that it may use. At most
+// `enough`.
+int ranks_when_idle(const State& state, const spec::StagePlan& plan, int enough);
+
+// The ranks to start with now: all of them if the nodes could hold them when idle; else, once it has waited long
+// enough, as many as they could, but at least minRanks. 0: it cannot start with the nodes that there are.
+int ranks_to_start(const State& state, const Stage& stage, Tick now_ms);
+
+// All ranks or nothing: the members, the first on the node with most of them; empty if there is no room now. One node
+// that can take all, with the least left over, else the fewest nodes. `reserved` nodes are left out.
+std::vector<Member> fit(const State& state, const spec::StagePlan& plan, int ranks,
+                        const std::set<std::string>& reserved);
+
+}  // namespace gridquant::sched
