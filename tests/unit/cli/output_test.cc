@@ -218,7 +218,7 @@ TEST_F(DriverTest, WhatIsStoredReplaysToWhatWasDone) {
   sched::State wanted, got;
   wanted.runs["p-1"] = driver_->run();
   got.runs["p-1"] = *replayed->find_run("p-1");
-  EXPECT_EQ(to_json(got), to_json(wanted));
+  EXPECT_EQ(to_text(got), to_text(wanted));
 }
 
 class FullDiskTest : public DriverTest, public testing::WithParamInterface<int> {};
