@@ -32,7 +32,7 @@ constexpr Shape kShapes[] = {
     {"qwen2.5-14b", "Qwen2ForCausalLM", "qwen2", 5120, 13824, 40, 8, 152064, false},
     {"llama-14b", "LlamaForCausalLM", "llama", 5120, 13824, 40, 8, 152064, false},
     {"llama-1b", "LlamaForCausalLM", "llama", 2048, 8192, 32, 8, 128256, true},
-    {"llama-tenth", "LlamaForCausalLM", "llama", 1024, 2816, 8, 2, 32768, false},
+    {"llama-fifth", "LlamaForCausalLM", "llama", 1024, 2816, 8, 2, 32768, false},
 };
 
 json config_of(const Shape& shape, int64_t blocks) {

@@ -77,9 +77,9 @@ def main():
     os.makedirs(args.work, exist_ok=True)
     growth = os.path.join(args.work, "growth")
     for blocks in GROWTH_BLOCKS:
-        make_model("llama-tenth", blocks, growth)
+        make_model("llama-fifth", blocks, growth)
         results[f"blocks_{blocks}"] = quantize(growth, os.path.join(args.work, "run"), args.p)
-        report(f"a tenth of the widths, {blocks} blocks", results[f"blocks_{blocks}"])
+        report(f"a fifth of the widths, {blocks} blocks", results[f"blocks_{blocks}"])
     shutil.rmtree(growth)
     model = os.path.join(args.work, args.shape)
     say(f"making {args.shape}, {args.blocks} blocks")
