@@ -32,7 +32,8 @@ int run_main(int argc, char** argv) {
   CLI::App app("Quantizes language models: a YAML pipeline from weights to a checked checkpoint.", "gridquant");
   app.require_subcommand(1);
   app.footer("Exit codes: 0 done, 1 the run failed, 2 usage or validation, 3 not found, 130 interrupted.");
-  for (const auto add : {add_run, add_validate, add_schema, add_get, add_list, add_logs, add_explain, add_version}) {
+  for (const auto add : {add_run, add_validate, add_schema, add_get, add_list, add_logs, add_explain, add_render,
+                         add_completion, add_version}) {
     add(app, invocation);
   }
   try {

