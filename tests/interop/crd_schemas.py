@@ -1,6 +1,6 @@
-"""JSON Schemas of the kinds that Kubernetes itself does not know, as far as deploy/kubernetes uses them: written from the
-projects' published API references, strict (a field that is not here is an error). Pod templates inside are left to the
-core schema of PodTemplate.
+"""JSON Schemas of the kinds that Kubernetes itself does not know, as far as deploy/kubernetes uses them: written from
+the projects' published API references, strict (a field that is not here is an error). Pod templates inside are left to
+the core schema of PodTemplate.
 """
 
 

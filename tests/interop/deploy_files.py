@@ -1,7 +1,7 @@
 """The rest of deploy/: the Containerfile (hadolint; what it names exists; its packages hold every library that the two
 programs load), the systemd units (systemd-analyze verify; hardening; the way gangs are ended), the Slurm scripts, and
-the options that all of these give to gridquant: each is one that the program knows. Faults are planted, and each must be
-found. What a machine has no tool for is said to be skipped.
+the options that all of these give to gridquant: each is one that the program knows. Faults are planted, and each must
+be found. What a machine has no tool for is said to be skipped.
 
 usage: deploy_files.py BIN_FOLDER SOURCE_TREE
 """
@@ -19,8 +19,9 @@ import yaml
 TREE = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else pathlib.Path(".")
 BIN = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else pathlib.Path(".")
 ALWAYS_THERE = {"libc6", "libgcc-s1", "libstdc++6"}  # needed by Debian's own base or by every other library
-HARDENING = ("NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes", "RestrictNamespaces=yes",
-             "RestrictSUIDSGID=yes", "LockPersonality=yes", "CapabilityBoundingSet=", "SystemCallFilter=@system-service",
+HARDENING = ("NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes",
+             "RestrictNamespaces=yes", "RestrictSUIDSGID=yes", "LockPersonality=yes", "CapabilityBoundingSet=",
+             "SystemCallFilter=@system-service",
              "ProtectKernelModules=yes", "ProtectControlGroups=yes", "UMask=0027", "User=gridquant")
 GANGS = ("KillMode=mixed", "TimeoutStopSec=", "OOMPolicy=continue", "Restart=on-failure")
 
@@ -186,9 +187,10 @@ def calls_in_deploy():
                 yield path, arguments[0], [word.split("=")[0] for word in arguments[1:] if word.startswith("-")]
         elif path.suffix in {".service", ".sh"} or path.name == "gridquant-gang":
             code = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith("#"))
-            code = re.sub(r"<<'(\w+)'\n.*?\n\1\n", "\n", code, flags=re.DOTALL).replace("\\\n", " ").replace("$tls", "--tls-cert= --tls-key= --tls-ca=")
+            code = re.sub(r"<<'(\w+)'\n.*?\n\1\n", "\n", code, flags=re.DOTALL)
+            code = code.replace("\\\n", " ").replace("$tls", "--tls-cert= --tls-key= --tls-ca=")
             for call in re.findall(r"(?:^|[\s/}])gridquant\"? ((?:render )?[a-z]+)([^\n;|&]*)", code):
-                yield path, call[0], re.findall(r"(?<![\w-])(--?[a-z][\w-]*)", re.sub(r"\$\{[^}]*:-?[^+][^}]*\}", "", call[1]))
+                yield path, call[0], re.findall(r"(?<![\w-])(--?[a-z][\w-]*)", call[1])
 
 
 def argument_lists(value):
@@ -234,7 +236,8 @@ def check_scripts():
 
 def main():
     container = (TREE / "deploy/Containerfile").read_text(encoding="utf-8")
-    units = {path.name: path.read_text(encoding="utf-8") for path in sorted((TREE / "deploy/systemd").glob("*.service"))}
+    paths = sorted((TREE / "deploy/systemd").glob("*.service"))
+    units = {path.name: path.read_text(encoding="utf-8") for path in paths}
     calls = list(calls_in_deploy())
     errors = [*check_container(container), *check_units(units), *check_options(calls), *check_scripts()]
     for name, change in CONTAINER_FAULTS.items():
