@@ -89,22 +89,6 @@ class Fp8Tensors : public TensorDecorator {
   std::array<float, 256> values_;
 };
 
-class PlainTexts : public TextFiles {
- public:
-  PlainTexts(std::shared_ptr<const TextFiles> inner, std::string config)
-      : inner_(std::move(inner)), config_(std::move(config)) {}
-  StatusOr<std::vector<std::string>> names() const override { return inner_->names(); }
-  StatusOr<std::string> read(const std::string& name) const override {
-    if (name == kConfigFile) return config_;
-    return inner_->read(name);
-  }
-  std::string path_of(const std::string& name) const override { return inner_->path_of(name); }
-
- private:
-  std::shared_ptr<const TextFiles> inner_;
-  std::string config_;
-};
-
 // [rows, columns] of weight_block_size; nothing when it is not there.
 StatusOr<std::pair<int64_t, int64_t>> block_size(const json& quantization, const std::string& path) {
   const auto it = quantization.find("weight_block_size");
@@ -189,7 +173,7 @@ StatusOr<Source> dequantize_fp8(Source source, const json& config) {
   GQ_ASSIGN_OR_RETURN(const std::string text, source.texts->read(kConfigFile));
   GQ_ASSIGN_OR_RETURN(auto plain, parse_json_object<ordered_json>(text, config_path, JsonLimits{}));
   plain.erase(kQuantization);
-  source.texts = std::make_shared<PlainTexts>(std::move(source.texts), plain.dump(2) + "\n");
+  source.texts = with_config(std::move(source.texts), plain.dump(2) + "\n");
   source.tensors = std::make_shared<Fp8Tensors>(std::move(source.tensors), std::move(scaled), std::move(names));
   return source;
 }

@@ -8,6 +8,7 @@
 #include "engine/formats/fp8.h"
 #include "engine/formats/gguf/gguf.h"
 #include "engine/formats/json.h"
+#include "engine/formats/text_part.h"
 
 namespace gridquant::formats {
 namespace {
@@ -45,6 +46,22 @@ class FolderTexts : public TextFiles {
   std::string folder_;
 };
 
+class TextsWithConfig : public TextFiles {
+ public:
+  TextsWithConfig(std::shared_ptr<const TextFiles> inner, std::string config)
+      : inner_(std::move(inner)), config_(std::move(config)) {}
+  StatusOr<std::vector<std::string>> names() const override { return inner_->names(); }
+  StatusOr<std::string> read(const std::string& name) const override {
+    if (name == kConfigFile) return config_;
+    return inner_->read(name);
+  }
+  std::string path_of(const std::string& name) const override { return inner_->path_of(name); }
+
+ private:
+  std::shared_ptr<const TextFiles> inner_;
+  std::string config_;
+};
+
 // Null where there is none, or it cannot be read: who parses it says so.
 nlohmann::json config_of(const TextFiles& texts) {
   const auto text = texts.read(kConfigFile);
@@ -62,7 +79,7 @@ StatusOr<Source> open_folder(base::Env& env, const std::string& folder) {
   Source source;
   source.path = folder;
   source.texts = folder_texts(env, folder);
-  const nlohmann::json config = config_of(*source.texts);
+  nlohmann::json config = config_of(*source.texts);
   checkpoint.split_experts(expert_names(model_type_of(config)));
   const bool has_json = env.exists(base::join_path(folder, "tokenizer.json"));
   for (const char* name : {kConfigFile, has_json ? "tokenizer.json" : "tokenizer.model"}) {
@@ -71,6 +88,10 @@ StatusOr<Source> open_folder(base::Env& env, const std::string& folder) {
   }
   for (const std::string& name : checkpoint.files()) source.files.push_back(base::join_path(folder, name));
   source.tensors = std::make_shared<Checkpoint>(std::move(checkpoint));
+  if (has_text_part(config)) {
+    GQ_ASSIGN_OR_RETURN(source, text_part_of(std::move(source)));
+    config = config_of(*source.texts);
+  }
   if (is_fp8(config)) return dequantize_fp8(std::move(source), config);
   return source;
 }
@@ -84,6 +105,10 @@ StatusOr<std::unique_ptr<RowReader>> TensorSource::rows(const std::string& name)
 
 std::shared_ptr<const TextFiles> folder_texts(base::Env& env, const std::string& folder) {
   return std::make_shared<FolderTexts>(env, folder);
+}
+
+std::shared_ptr<const TextFiles> with_config(std::shared_ptr<const TextFiles> inner, std::string config) {
+  return std::make_shared<TextsWithConfig>(std::move(inner), std::move(config));
 }
 
 StatusOr<Source> open_source(base::Env& env, const std::string& path) {

@@ -79,6 +79,8 @@ class TextFiles {
 
 // The texts of a folder. names() lists config.json and the companions that are there; any other file may be read too.
 std::shared_ptr<const TextFiles> folder_texts(base::Env& env, const std::string& folder);
+// `inner` with another config.json.
+std::shared_ptr<const TextFiles> with_config(std::shared_ptr<const TextFiles> inner, std::string config);
 
 struct Source {
   std::string path;  // as the user named it
@@ -88,7 +90,7 @@ struct Source {
 };
 
 // Opens the model at `path`: a Hugging Face folder, a GGUF file, or a folder that holds one GGUF model and no
-// config.json. FP8 weights are read as what they stand for (fp8.h). Headers are read and checked, weights are not read.
+// config.json. FP8 weights are read as what they stand for (fp8.h), of a model with pictures its text part (text_part.h). Headers are read and checked, weights are not read.
 // NotFound says what was looked for.
 StatusOr<Source> open_source(base::Env& env, const std::string& path);
 

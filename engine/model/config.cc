@@ -15,6 +15,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr int kMaxDepth = 64;
+
 Status read_architecture(const json& root, const std::string& path, ModelConfig& config) {
   const std::string known = absl::StrJoin(known_architectures(), ", ");
   const auto it = root.find("architectures");
@@ -34,7 +36,16 @@ Status read_architecture(const json& root, const std::string& path, ModelConfig&
 }  // namespace
 
 StatusOr<ModelConfig> parse_model_config(std::string_view json_text, const std::string& path) {
-  const json root = json::parse(json_text, nullptr, /*allow_exceptions=*/false);
+  bool too_deep = false;
+  // Values are copied and printed by functions that call themselves once per level.
+  const auto keep = [&](int depth, json::parse_event_t, const json&) {
+    too_deep = too_deep || depth > kMaxDepth;
+    return depth <= kMaxDepth;
+  };
+  const json root = json::parse(json_text, keep, /*allow_exceptions=*/false);
+  if (too_deep) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": nested deeper than ", kMaxDepth, " levels"));
+  }
   if (!root.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": not a JSON object; is this a Hugging Face model folder?"));
   }

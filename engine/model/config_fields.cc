@@ -14,6 +14,18 @@ constexpr int64_t kLargestBlockCount = 10'000;  // far beyond any model: what ta
 
 using nlohmann::json;
 
+// For messages, which a list of a million numbers would make unreadable.
+std::string shown(const json& value) {
+  constexpr size_t kMost = 60;
+  if (value.is_array()) return absl::StrCat("a list of ", value.size());
+  if (value.is_object()) return "an object";
+  std::string text = value.dump();
+  if (text.size() <= kMost) return text;
+  size_t end = kMost;
+  while (end > 0 && (text[end] & 0xC0) == 0x80) --end;  // whole characters of UTF-8
+  return text.substr(0, end) + "...";
+}
+
 void read_heads(ConfigFields& fields, const DecoderDefaults& defaults, ModelConfig& config) {
   config.head_count = fields.positive("num_attention_heads", defaults.heads);
   config.kv_head_count = fields.positive_or_none("num_key_value_heads", defaults.kv_heads);
@@ -55,7 +67,7 @@ int64_t ConfigFields::positive(const std::string& name, int64_t fallback) {
   constexpr int64_t kLargest = std::numeric_limits<int32_t>::max();
   const bool fits = value->is_number_integer() && *value >= 1 && *value <= kLargest;
   if (!fits) {
-    fail(name, absl::StrCat("is ", value->dump(), ", not a whole number from 1 to ", kLargest));
+    fail(name, absl::StrCat("is ", shown(*value), ", not a whole number from 1 to ", kLargest));
     return 1;
   }
   return value->get<int64_t>();
@@ -66,7 +78,7 @@ double ConfigFields::number(const std::string& name, double fallback) {
   if (value == nullptr) return fallback;
   const bool fits = value->is_number() && value->get<double>() > 0 && value->get<double>() < 1e30;
   if (!fits) {
-    fail(name, absl::StrCat("is ", value->dump(), ", not a positive number"));
+    fail(name, absl::StrCat("is ", shown(*value), ", not a positive number"));
     return fallback;
   }
   return value->get<double>();
@@ -81,7 +93,7 @@ bool ConfigFields::flag(const std::string& name, bool fallback) {
   const json* value = find(name);
   if (value == nullptr) return fallback;
   if (!value->is_boolean()) {
-    fail(name, absl::StrCat("is ", value->dump(), ", not true or false"));
+    fail(name, absl::StrCat("is ", shown(*value), ", not true or false"));
     return fallback;
   }
   return value->get<bool>();
@@ -91,7 +103,7 @@ std::string ConfigFields::text(const std::string& name, const std::string& fallb
   const json* value = find(name);
   if (value == nullptr) return fallback;
   if (!value->is_string()) {
-    fail(name, absl::StrCat("is ", value->dump(), ", not a string"));
+    fail(name, absl::StrCat("is ", shown(*value), ", not a string"));
     return fallback;
   }
   return value->get<std::string>();
@@ -192,7 +204,7 @@ bool read_layer_types(ConfigFields& fields, int64_t window, ModelConfig& config)
   for (const json& type : *types) {
     const bool slides = type == "sliding_attention";
     if (!slides && type != "full_attention") {
-      fields.refuse("layer_types", absl::StrCat("has ", type.dump(),
+      fields.refuse("layer_types", absl::StrCat("has ", shown(type),
                                                 ": this build computes \"full_attention\" and \"sliding_attention\""));
     }
     if (slides && window == 0) fields.fail("layer_types", "has \"sliding_attention\", but there is no sliding window");

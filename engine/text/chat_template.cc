@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "engine/text/json_depth.h"
+
 namespace gridquant::text {
 namespace {
 
@@ -21,6 +23,10 @@ StatusOr<std::optional<Json>> read_object(const ModelTexts& texts, const std::st
   const StatusOr<std::string> text = texts.read(name);
   if (absl::IsNotFound(text.status())) return std::optional<Json>();
   GQ_RETURN_IF_ERROR(text.status());
+  if (too_deep_at(*text).has_value()) {
+    return absl::InvalidArgumentError(texts.path_of(name) + ": is nested deeper than " +
+                                      std::to_string(kMaxJsonDepth) + " levels");
+  }
   Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return absl::InvalidArgumentError(texts.path_of(name) + ": is not a JSON object");
   return std::optional<Json>(std::move(json));

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/text/csv.h"
+#include "engine/text/json_depth.h"
 #include "engine/text/utf8.h"
 
 namespace gridquant::text {
@@ -52,6 +53,9 @@ class JsonLines {
 
  private:
   Status row(std::string_view text) {
+    if (too_deep_at(text).has_value()) {
+      return absl::InvalidArgumentError("is nested deeper than " + std::to_string(kMaxJsonDepth) + " levels");
+    }
     const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
     if (json.is_discarded()) return absl::InvalidArgumentError("is not JSON (one object a line is expected)");
     if (!json.is_object())

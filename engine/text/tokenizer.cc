@@ -4,13 +4,13 @@
 #include <optional>
 #include <utility>
 
+#include "engine/text/json_depth.h"
 #include "engine/text/tokenizer_state.h"
 #include "engine/text/utf8.h"
 
 namespace gridquant::text {
 namespace {
 
-constexpr size_t kMaxJsonDepth = 100;
 constexpr size_t kMaxJsonBytes = size_t{512} << 20;  // the largest known has 33 MiB
 constexpr size_t kMaxJsonMessage = 300;              // nlohmann quotes what it read last, which may be megabytes
 
@@ -24,27 +24,11 @@ StatusOr<nlohmann::json> parse_json(std::string_view text, const std::string& pa
   }
 }
 
-// Before anything is built from it: what nests a million levels would take memory and time out of proportion.
 Status check_depth(std::string_view text, const std::string& path) {
-  size_t depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxJsonDepth) {
-        return absl::InvalidArgumentError(path + ": nested deeper than " + std::to_string(kMaxJsonDepth) +
-                                          " levels at byte " + std::to_string(i) + ": this is no tokenizer.json");
-      }
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  return absl::OkStatus();
+  const std::optional<size_t> at = too_deep_at(text);
+  if (!at.has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(path + ": nested deeper than " + std::to_string(kMaxJsonDepth) +
+                                    " levels at byte " + std::to_string(*at) + ": this is no tokenizer.json");
 }
 
 }  // namespace

@@ -42,6 +42,14 @@ def gemma3_ropes(full):
     return dict(full_attention=full, sliding_attention=dict(rope_type="default", rope_theta=100.0))
 
 
+def gemma3_with_vision(**options):
+    vision = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28,
+                  patch_size=14)
+    text = make("Gemma3Text", **options).to_dict()
+    return transformers.Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4,
+                                     tie_word_embeddings=text["tie_word_embeddings"])
+
+
 KINDS = ["sliding_attention", "full_attention", "sliding_attention"]
 
 VARIANTS = [
@@ -86,6 +94,10 @@ VARIANTS = [
                                          final_logit_softcapping=3.0, rope_parameters=gemma3_ropes(
                                              dict(PLAIN, rope_type="linear", factor=8.0))),
             {"rope_parameters": gemma3_ropes(PLAIN), "final_logit_softcapping": None}),
+    Variant("gemma3 with pictures", gemma3_with_vision(head_dim=20, query_pre_attn_scalar=13, sliding_window=24,
+                                                       layer_types=KINDS, rope_parameters=gemma3_ropes(PLAIN))),
+    Variant("gemma3 with pictures untied", gemma3_with_vision(head_dim=16, sliding_window=70, tie_word_embeddings=False,
+                                                              rope_parameters=gemma3_ropes(PLAIN))),
     Variant("phi3", phi3(sliding_window=24), {"sliding_window": None}, seeds=2),
     Variant("phi3 part of head", phi3(hidden_size=64, rope_parameters=dict(PLAIN, partial_rotary_factor=0.75)),
             {"rope_parameters": dict(PLAIN, partial_rotary_factor=1.0)}),
@@ -112,6 +124,8 @@ def random_model(variant, seed):
 def legacy_config(config):
     """config.json as transformers 4 wrote it: rope_theta, rope_scaling; Gemma 3's two bases and its pattern."""
     config = copy.deepcopy(config)
+    if "text_config" in config:
+        return dict(config, text_config=legacy_config(config["text_config"]))
     rope = config.pop("rope_parameters", None)
     if rope is None:
         return config

@@ -133,5 +133,27 @@ TEST(ModelConfig, NotJson) {
   }
 }
 
+// Of a size that would end the process if it were copied or printed as it is.
+TEST(ModelConfig, HugeAndDeeplyNestedJson) {
+  constexpr size_t kDepth = 1'000'000;
+  const std::string begin = R"({"architectures": ["LlamaForCausalLM"], "hidden_size": )";
+  for (const std::string& value :
+       {std::string(kDepth, '['), std::string(kDepth, '[') + std::string(kDepth, ']'),
+        std::string(64, '[') + std::string(64, ']')}) {
+    const Status status = parse_model_config(begin + value + "}", "m/config.json").status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("m/config.json: nested deeper than 64 levels"));
+  }
+  std::string list = "[0";
+  for (size_t i = 1; i < kDepth; ++i) list += ",0";
+  const std::string text = "\"" + std::string(kDepth, 'x') + "\"";
+  for (const auto& [value, says] : {std::pair(list + "]", "\"hidden_size\" is a list of 1000000, not a whole number"),
+                                    std::pair(text, "xxx..., not a whole number")}) {
+    const Status status = parse_model_config(begin + value + "}", "m/config.json").status();
+    EXPECT_THAT(std::string(status.message()), HasSubstr(says));
+    EXPECT_LT(status.message().size(), 300u);
+  }
+}
+
 }  // namespace
 }  // namespace gridquant::model

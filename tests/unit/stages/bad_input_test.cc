@@ -49,6 +49,17 @@ TEST(BadInput, MisshapenTensor) {
                AllOf(HasSubstr(kUp), HasSubstr("[95, 64]"), HasSubstr("[96, 64]")));
 }
 
+TEST(BadInput, EmbeddingOfAnotherVocabulary) {
+  constexpr const char* kEmbedding = "model.embed_tokens.weight";
+  std::vector<formats::NamedTensor> tensors = tiny_tensors({});
+  const tensor::Shape shape = named(tensors, kEmbedding).tensor.shape();
+  const tensor::Shape other = {shape[0] - 1, shape[1]};
+  named(tensors, kEmbedding).tensor = tensor::Tensor(tensor::DType::kBF16, other);
+  World world({}, tensors);
+  expect_error(world.run({.uses = "analyze"}), absl::StatusCode::kFailedPrecondition,
+               AllOf(HasSubstr(kEmbedding), HasSubstr(tensor::to_string(shape)), HasSubstr(tensor::to_string(other))));
+}
+
 TEST(BadInput, WrongType) {
   std::vector<formats::NamedTensor> tensors = tiny_tensors({});
   named(tensors, kUp).tensor = tensor::Tensor(tensor::DType::kI32, {96, 64});

@@ -61,6 +61,8 @@ TEST_F(ChatTemplateTest, MalformedFilesAreNamed) {
   EXPECT_THAT(error_of(hello_), HasSubstr("\"bos_token\" is neither a text nor a token"));
   write("tokenizer_config.json", "{");
   EXPECT_THAT(error_of(hello_), HasSubstr("m/tokenizer_config.json: is not a JSON object"));
+  write("tokenizer_config.json", "{\"a\":" + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}");
+  EXPECT_THAT(error_of(hello_), HasSubstr("m/tokenizer_config.json: is nested deeper than 100 levels"));
   write("chat_template.jinja", "\n{{ nothing.more }}");
   write("tokenizer_config.json", "{}");
   EXPECT_THAT(error_of(hello_), HasSubstr("m/chat_template.jinja:2:11: 'nothing' is undefined"));

@@ -105,6 +105,8 @@ TEST_F(DocumentsTest, MistakesAreNamedWithTheirLine) {
   EXPECT_EQ(jsonl("{\"messages\": [{\"role\": \"user\"}]}"), "x.jsonl:3: message 1: has no content");
   EXPECT_THAT(jsonl("{\"messages\": [{\"role\": \"bad\", \"content\": \"\"}]}"),
               StartsWith("x.jsonl:3: m/chat_template.jinja:1:"));
+  EXPECT_EQ(jsonl("{\"messages\": " + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}"),
+            "x.jsonl:3: is nested deeper than 100 levels");
   EXPECT_EQ(jsonl("\xff"), "x.jsonl:3: is not UTF-8 at line 3, byte 15");
   EXPECT_EQ(error_of("a,text\n1,\"x\n\n", {.path = "x.csv"}), "x.csv:2: a quoted field is not closed");
   EXPECT_EQ(error_of("a,text\n1,\"x\ny\"z\n", {.path = "x.csv"}),
