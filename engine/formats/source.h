@@ -90,8 +90,8 @@ struct Source {
 };
 
 // Opens the model at `path`: a Hugging Face folder, a GGUF file, or a folder that holds one GGUF model and no
-// config.json. FP8 weights are read as what they stand for (fp8.h), of a model with pictures its text part (text_part.h). Headers are read and checked, weights are not read.
-// NotFound says what was looked for.
+// config.json. FP8 weights are read as what they stand for (fp8.h); of a model that sees pictures the text part is read
+// (text_part.h). Headers are read and checked, weights are not read. NotFound says what was looked for.
 StatusOr<Source> open_source(base::Env& env, const std::string& path);
 
 }  // namespace gridquant::formats

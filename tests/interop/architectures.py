@@ -117,7 +117,8 @@ def main():
         for seed in range(variant.seeds):
             model = random_model(variant, seed)
             generator = torch.Generator().manual_seed(1000 + seed)
-            ids = torch.randint(variant.config.get_text_config().vocab_size, (BATCH, max(LENGTHS)), generator=generator).tolist()
+            vocabulary = variant.config.get_text_config().vocab_size
+            ids = torch.randint(vocabulary, (BATCH, max(LENGTHS)), generator=generator).tolist()
             with tempfile.TemporaryDirectory() as folder:
                 reference = check_fp32(sys.argv[1], variant, model, ids, folder, report)
                 check_visible(variant, model, ids, reference, folder, report)
