@@ -139,7 +139,7 @@ TEST(ModelConfig, HugeAndDeeplyNestedJson) {
   const std::string begin = R"({"architectures": ["LlamaForCausalLM"], "hidden_size": )";
   for (const std::string& value :
        {std::string(kDepth, '['), std::string(kDepth, '[') + std::string(kDepth, ']'),
-        std::string(64, '[') + std::string(64, ']')}) {
+        std::string(66, '[') + std::string(66, ']')}) {
     const Status status = parse_model_config(begin + value + "}", "m/config.json").status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(status.message()), HasSubstr("m/config.json: nested deeper than 64 levels"));
