@@ -25,11 +25,13 @@ MAY_INCLUDE = {
     "coordinator/spec": ("engine/base", "stages/catalog"),
     "coordinator/sched": ("coordinator/spec/pipeline.h", "engine/base/status.h"),
     "coordinator/store": ("engine/base", "stages/catalog", "coordinator/spec/pipeline.h", "coordinator/sched"),
+    "coordinator/client": ("engine/base",),
     "node/agent": ("engine/base/status.h", "coordinator/sched"),
     "node/launch": ("engine/base", "node/agent"),
     "node/worker": ENGINE_BELOW_STAGES + ("stages",),
-    "cli": ("coordinator/spec", "coordinator/sched", "coordinator/store", "node/agent", "node/launch", "stages/catalog",
-            "stages/task.h", "engine/base", "engine/device/cpu.h", "engine/eval/report.h", "engine/eval/chart_js.h"),
+    "cli": ("coordinator/client", "coordinator/spec", "coordinator/sched", "coordinator/store", "node/agent",
+            "node/launch", "stages/catalog", "stages/task.h", "engine/base", "engine/device/cpu.h",
+            "engine/eval/report.h", "engine/eval/chart_js.h"),
 }
 ROOTS = {"engine", "stages", "coordinator", "node", "cli"}
 ANYTHING = ("tests", "bench")  # may include every folder
@@ -47,7 +49,7 @@ LIBRARIES = (
     (r"^openssl/", ("engine/base",)),
     (r"^hwy/", ("engine", "tests/unit")),
     (r"^omp\.h", ("engine/device", "engine/ops", "engine/quant")),
-    (r"^(grpc|grpcpp|google/protobuf)/", ("coordinator/rpc", "node/rpc")),
+    (r"^(grpc|grpcpp|google/protobuf)/", ("coordinator/rpc", "coordinator/client", "node/rpc")),
     (r"^mpi\.h", ("engine/comm/mpi_comm.cc",)),
     (r"^nccl\.h", ("engine/comm/nccl_comm.cc",)),
     (r"^(cuda|cublas|cusolver|cub/)", ("engine/device/cuda",)),

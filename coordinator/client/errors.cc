@@ -1,0 +1,53 @@
+// See errors.h.
+#include "coordinator/client/errors.h"
+
+#include <grpcpp/support/status.h>
+
+#include "absl/strings/cord.h"
+
+namespace gridquant::client {
+namespace {
+
+constexpr const char* kDetailUrl = "type.googleapis.com/gridquant.v1.ErrorDetail";
+
+std::string message_of(const grpc::Status& status, const std::string& address) {
+  switch (status.error_code()) {
+    case grpc::StatusCode::UNAVAILABLE:
+      return "the coordinator at " + address + " cannot be reached: is it running (gridquant coordinator)? [" +
+             status.error_message() + "]";
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      return "the coordinator at " + address + " did not answer in time [" + status.error_message() + "]";
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return "what answers at " + address + " cannot do that: no coordinator, or one of another version [" +
+             status.error_message() + "]";
+    default:
+      return status.error_message().empty() ? "the coordinator at " + address + " gave no reason"
+                                            : status.error_message();
+  }
+}
+
+}  // namespace
+
+std::optional<v1::ErrorDetail> error_detail(const Status& status) {
+  const absl::optional<absl::Cord> payload = status.GetPayload(kDetailUrl);
+  v1::ErrorDetail detail;
+  if (!payload || !detail.ParseFromString(std::string(*payload))) return std::nullopt;
+  return detail;
+}
+
+bool is_retryable(const Status& status) {
+  return status.code() == absl::StatusCode::kUnavailable || status.code() == absl::StatusCode::kDeadlineExceeded;
+}
+
+Status from_grpc(const grpc::Status& status, const std::string& address) {
+  if (status.ok()) return absl::OkStatus();
+  Status error(static_cast<absl::StatusCode>(status.error_code()), message_of(status, address));  // the same numbers
+  v1::Status more;
+  if (status.error_details().empty() || !more.ParseFromString(status.error_details())) return error;
+  for (const google::protobuf::Any& any : more.details()) {
+    if (any.type_url() == kDetailUrl) error.SetPayload(kDetailUrl, absl::Cord(any.value()));
+  }
+  return error;
+}
+
+}  // namespace gridquant::client
