@@ -114,6 +114,15 @@ StatusOr<tensor::Tensor> LoadedWeight::take(device::ThreadPool& pool) {
   return wide;
 }
 
+StatusOr<tensor::Tensor> LoadedWeight::rows_as_f32(int64_t begin, int64_t count) const {
+  if (make_ != nullptr || begin + count > stored_.rows()) return absl::InternalError("weight has no such stored rows");
+  const size_t row_bytes = stored_.bytes() / static_cast<size_t>(std::max<int64_t>(1, stored_.rows()));
+  tensor::Tensor part(stored_.dtype(), {count, stored_.cols()});
+  std::ranges::copy(stored_.raw().subspan(static_cast<size_t>(begin) * row_bytes, part.bytes()), part.raw().begin());
+  if (part.dtype() == tensor::DType::kF32) return part;
+  return tensor::to_f32(part);
+}
+
 LoadedWeight deferred(formats::GptqWeight packed) {
   return LoadedWeight([shared = std::make_shared<formats::GptqWeight>(
                            std::move(packed))]() -> StatusOr<tensor::Tensor> { return formats::dequantize(*shared); });

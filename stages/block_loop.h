@@ -31,6 +31,10 @@ class LoadedWeight {
   // The same on all threads of the pool, for one large weight at a time.
   StatusOr<tensor::Tensor> take(device::ThreadPool& pool);
 
+  // Some rows as F32, of a weight that is stored and not taken yet: it stays. Internal otherwise.
+  StatusOr<tensor::Tensor> rows_as_f32(int64_t begin, int64_t count) const;
+  int64_t rows() const { return stored_.rows(); }  // of a stored one
+
  private:
   tensor::Tensor stored_;
   std::function<StatusOr<tensor::Tensor>()> make_;  // or null

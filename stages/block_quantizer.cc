@@ -13,8 +13,6 @@
 namespace gridquant::stages {
 namespace {
 
-constexpr int64_t kMaxGroups = 8;
-
 double share(double part, double whole) {
   return whole > 0 ? part / whole : 0;
 }
@@ -32,17 +30,6 @@ void keep(const std::string& name, quant::SolveResult solved, int64_t block, Qua
 
 }  // namespace
 
-std::vector<ops::RowGroup> row_groups(int64_t sequences, int64_t length) {
-  const int64_t count = std::min(sequences, kMaxGroups);
-  std::vector<ops::RowGroup> groups;
-  for (int64_t g = 0; g < count; ++g) {
-    const int64_t begin = g * sequences / count;
-    const int64_t end = (g + 1) * sequences / count;
-    groups.push_back({begin * length, (end - begin) * length});
-  }
-  return groups;
-}
-
 int64_t min_tokens(int64_t columns) {
   return static_cast<int64_t>(std::ceil(kMinTokensPerColumn * static_cast<double>(columns)));
 }
@@ -54,7 +41,8 @@ BlockQuantizer::BlockQuantizer(const ModelSource& source, const Plan& plan, ops:
       compute_(compute),
       pool_(borrowed.pool),
       times_(borrowed.times),
-      budget_(borrowed.budget) {}
+      budget_(borrowed.budget),
+      shard_(borrowed.shard) {}
 
 Status BlockQuantizer::reserve(const HiddenStates& hidden, const model::Block& block) {
   if (!scratch_.empty()) return absl::OkStatus();
@@ -64,7 +52,7 @@ Status BlockQuantizer::reserve(const HiddenStates& hidden, const model::Block& b
   };
   GQ_ASSIGN_OR_RETURN(even_, budget_.make("even-inputs", input_bytes(widest_site(source_, 0))));
   GQ_ASSIGN_OR_RETURN(odd_, budget_.make("odd-inputs", input_bytes(widest_site(source_, 1))));
-  groups_ = row_groups(hidden.count(), hidden.length());
+  groups_ = shard_.own_groups();
   routings_.resize(static_cast<size_t>(hidden.count()));
   for (int t = 0; t < pool_.threads(); ++t) scratch_.push_back(block.make_scratch(hidden.length()));
   return absl::OkStatus();
@@ -105,15 +93,14 @@ Status BlockQuantizer::advance(const model::Block& block, HiddenStates& hidden, 
 
 // Why GPTQ's result should not be used, or "". Compares with plain rounding on the same grid, by the error that GPTQ
 // minimises, on a sample of rows.
-StatusOr<std::string> BlockQuantizer::doubt(tensor::Matrix<const float> w, const quant::SolveResult& gptq,
+StatusOr<std::string> BlockQuantizer::doubt(const RowSolver& solver, const quant::SolveResult& gptq,
                                             const quant::SiteFactor& factor) {
   if (!std::isfinite(gptq.weighted_error)) return std::string("GPTQ's error is not finite");
-  const std::vector<int64_t> sample = sample_of_rows(w.rows);
-  const tensor::Tensor rows = gather_rows(w, sample);
-  GQ_ASSIGN_OR_RETURN(const quant::SolveResult rtn,
-                      quant::solve_rtn(rows.matrix<float>(), factor.diagonal, plan_.options, pool_));
-  const double gptq_error = sampled_error(factor, w, gptq.weight, sample, pool_);
-  const double rtn_error = sampled_error(factor, w, rtn.weight, sample, pool_);
+  const std::vector<int64_t> sample = sample_of_rows(gptq.weight.rows);
+  const tensor::Matrix<const float> rows = solver.sample();
+  GQ_ASSIGN_OR_RETURN(const quant::SolveResult rtn, quant::solve_rtn(rows, factor.diagonal, plan_.options, pool_));
+  const double gptq_error = sampled_error(factor, rows, gptq.weight, sample, pool_);
+  const double rtn_error = sampled_error(factor, rows, rtn.weight, sample, pool_);
   if (std::isfinite(gptq_error) && gptq_error <= rtn_error) return std::string();
   return absl::StrFormat("GPTQ's error was %.3g times plain rounding's", gptq_error / rtn_error);
 }
@@ -121,18 +108,22 @@ StatusOr<std::string> BlockQuantizer::doubt(tensor::Matrix<const float> w, const
 Status BlockQuantizer::solve_weight(const std::string& name, const StatusOr<quant::SiteFactor>& factor,
                                     std::span<const float> diagonal, LoadedBlock& loaded, QuantizedBlock& result) {
   GQ_ASSIGN_OR_RETURN(LoadedWeight stored, loaded.take(name));
-  GQ_ASSIGN_OR_RETURN(const tensor::Tensor weight, stored.take(pool_));
-  const tensor::Matrix<const float> w = weight.matrix<float>();
+  const std::vector<int64_t> sample = sample_of_rows(factor.ok() ? stored.rows() : 0);
+  GQ_ASSIGN_OR_RETURN(const RowSolver solver, RowSolver::make(shard_.comm(), std::move(stored), sample, pool_));
   std::string reason;
   quant::SolveResult solved;
   if (factor.ok()) {
-    GQ_ASSIGN_OR_RETURN(solved, quant::solve_gptq(w, *factor, plan_.options, pool_));
-    GQ_ASSIGN_OR_RETURN(reason, doubt(w, solved, *factor));
+    GQ_ASSIGN_OR_RETURN(solved, solver.solve([&](tensor::Matrix<const float> rows) {
+      return quant::solve_gptq(rows, *factor, plan_.options, pool_);
+    }));
+    GQ_ASSIGN_OR_RETURN(reason, doubt(solver, solved, *factor));
   } else {
     reason = std::string(factor.status().message());
   }
   if (!reason.empty()) {
-    GQ_ASSIGN_OR_RETURN(solved, quant::solve_rtn(w, diagonal, plan_.options, pool_));
+    GQ_ASSIGN_OR_RETURN(solved, solver.solve([&](tensor::Matrix<const float> rows) {
+      return quant::solve_rtn(rows, diagonal, plan_.options, pool_);
+    }));
     result.fallbacks.push_back({{"tensor", name}, {"reason", reason}});
   }
   keep(name, std::move(solved), loaded.index, result);
@@ -157,10 +148,9 @@ Status BlockQuantizer::solve_site(const Site& site, HiddenStates& hidden, Loaded
 Status BlockQuantizer::solve_experts(const Site& site, HiddenStates& hidden, LoadedBlock& loaded,
                                      QuantizedBlock& result) {
   std::vector<float> pooled;
-  std::vector<int64_t> tokens;
+  GQ_ASSIGN_OR_RETURN(const std::vector<int64_t> tokens, tokens_of_experts(site.spec->experts));
   for (const model::SitePart& part : model::parts_of(*site.spec)) {
-    int64_t& count = tokens.emplace_back(0);
-    for (const model::Routing& routing : routings_) count += routing.count(part.expert);
+    const int64_t count = tokens[static_cast<size_t>(part.expert)];
     if (planned(part.weights).empty()) continue;
     if (count >= min_tokens(site.spec->width)) {
       GQ_ASSIGN_OR_RETURN(const Rows rows, gather(site, part, hidden));
@@ -176,13 +166,30 @@ Status BlockQuantizer::solve_experts(const Site& site, HiddenStates& hidden, Loa
   return absl::OkStatus();
 }
 
+// Of all ranks' sequences.
+StatusOr<std::vector<int64_t>> BlockQuantizer::tokens_of_experts(int64_t experts) const {
+  const auto count = static_cast<size_t>(experts);
+  const auto ranks = static_cast<size_t>(shard_.ranks());
+  std::vector<int64_t> all(count * ranks);  // [rank, expert]
+  for (size_t e = 0; e < count; ++e) {
+    int64_t& own = all[static_cast<size_t>(shard_.rank()) * count + e];
+    for (const model::Routing& routing : routings_) own += routing.count(static_cast<int64_t>(e));
+  }
+  GQ_RETURN_IF_ERROR(shard_.comm().all_gather(std::as_writable_bytes(std::span(all)),
+                                              std::vector<size_t>(ranks, count * sizeof(int64_t))));
+  std::vector<int64_t> tokens(count);
+  for (size_t i = 0; i < all.size(); ++i) tokens[i % count] += all[i];
+  return tokens;
+}
+
 Status BlockQuantizer::round_expert(const model::SitePart& part, int64_t tokens, std::span<const float> pooled,
                                     LoadedBlock& loaded, QuantizedBlock& result) {
   const int64_t needed = min_tokens(static_cast<int64_t>(pooled.size()));
   for (const std::string& name : planned(part.weights)) {
     GQ_ASSIGN_OR_RETURN(LoadedWeight stored, loaded.take(name));
-    GQ_ASSIGN_OR_RETURN(const tensor::Tensor w, stored.take(pool_));
-    StatusOr<quant::SolveResult> solved = quant::solve_rtn(w.matrix<float>(), pooled, plan_.options, pool_);
+    GQ_ASSIGN_OR_RETURN(const RowSolver solver, RowSolver::make(shard_.comm(), std::move(stored), {}, pool_));
+    StatusOr<quant::SolveResult> solved = solver.solve(
+        [&](tensor::Matrix<const float> rows) { return quant::solve_rtn(rows, pooled, plan_.options, pool_); });
     GQ_RETURN_IF_ERROR(annotate(solved.status(), name));
     result.fallbacks.push_back({{"tensor", name},
                                 {"reason", absl::StrCat("expert ", part.expert, " saw ", tokens, " tokens, of the ",
@@ -223,19 +230,22 @@ StatusOr<BlockQuantizer::Rows> BlockQuantizer::gather(const Site& site, const mo
   return rows;
 }
 
-// Sum of x^2 over all rows of the site's input. Empty where it is not finite: then all columns count alike.
+// Sum of x^2 over all rows of the site's input, of all ranks, in order of sequences. Empty where it is not finite: then
+// all columns count alike.
 StatusOr<std::vector<float>> BlockQuantizer::pooled_diagonal(const Site& site, HiddenStates& hidden) {
-  std::vector<ColumnSums> sums(static_cast<size_t>(hidden.count()));
+  const int64_t width = site.spec->width;
+  std::vector<double> squares(static_cast<size_t>(shard_.all_sequences() * width));  // [sequence, column]
   GQ_RETURN_IF_ERROR(parallel(pool_, hidden.count(), [&](int64_t i, int) {
-    sums[i] = ColumnSums(site.spec->width);
-    sums[i].add(site.input_of(i, hidden.length()));
+    ColumnSums sums(width);
+    sums.add(site.input_of(i, hidden.length()));
+    std::ranges::copy(sums.square, squares.begin() + (shard_.first_sequence() + i) * width);
     release(site, hidden, i);
     return absl::OkStatus();
   }));
-  ColumnSums all(site.spec->width);
-  for (const ColumnSums& of : sums) all.merge(of);
-  std::vector<float> diagonal(all.square.begin(), all.square.end());
-  return finite_or_empty(std::move(diagonal));
+  GQ_RETURN_IF_ERROR(shard_.gather(squares, width));
+  std::vector<double> all(static_cast<size_t>(width));
+  for (size_t i = 0; i < squares.size(); ++i) all[i % all.size()] += squares[i];
+  return finite_or_empty({all.begin(), all.end()});
 }
 
 Status BlockQuantizer::solve_rows(const std::vector<std::string>& names, const Rows& rows, LoadedBlock& loaded,
@@ -244,7 +254,7 @@ Status BlockQuantizer::solve_rows(const std::vector<std::string>& names, const R
   const int64_t width = rows.x.cols;
   tensor::Tensor hessian(tensor::DType::kF32, {width, width});
   const tensor::Matrix<float> h = hessian.matrix<float>();
-  GQ_RETURN_IF_ERROR(ops::gram(rows.x, rows.groups, pool_, h));
+  GQ_RETURN_IF_ERROR(gram_over_ranks(shard_, rows.x, rows.groups, pool_, h));
   for (ActivationMemory* input : {&even_, &odd_}) {
     if (rows.x.data != input->data()) continue;
     input->release(0, static_cast<size_t>(rows.x.rows * rows.x.stride) * ops::operand_size(compute_));

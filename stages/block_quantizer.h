@@ -1,6 +1,7 @@
 // One block after the other, quantized: sites in execution order, every matrix product done once. All sequences stop at
 // a site, its Hessian is made of their inputs, its weights are solved and replaced, and all sequences go on. At a
-// routed site of a mixture that is done expert by expert, with one Hessian at a time.
+// routed site of a mixture that is done expert by expert, with one Hessian at a time. Over ranks: each takes its own
+// sequences through the block and solves its own rows of every weight; Hessians and codes go to all.
 #pragma once
 
 #include <memory>
@@ -15,6 +16,8 @@
 #include "stages/block_loop.h"
 #include "stages/phase_times.h"
 #include "stages/plan_file.h"
+#include "stages/row_solver.h"
+#include "stages/shard.h"
 
 namespace gridquant::stages {
 
@@ -43,18 +46,20 @@ class BlockQuantizer {
     device::ThreadPool& pool;
     PhaseTimes& times;
     ActivationBudget& budget;
+    const Shard& shard;
   };
   // Buffers for all sequences are made with the first block and used for every block.
   BlockQuantizer(const ModelSource& source, const Plan& plan, ops::Compute compute, const Borrowed& borrowed);
 
-  // `loaded` has every weight, and raw what is kept. `hidden` goes from the block's input to its output.
+  // `loaded` has every weight, and raw what is kept. `hidden`, of this rank's sequences, goes from the block's input to
+  // its output. The result is the same on all ranks.
   StatusOr<QuantizedBlock> quantize(LoadedBlock loaded, HiddenStates& hidden);
 
  private:
   struct Site {
     int index = 0;
     const model::SiteSpec* spec = nullptr;
-    ops::Operand input;  // of all sequences, one below the other
+    ops::Operand input;  // of this rank's sequences, one below the other
 
     // Of one sequence of `length` tokens.
     ops::Operand input_of(int64_t sequence, int64_t length) const {
@@ -82,11 +87,11 @@ class BlockQuantizer {
   Status round_expert(const model::SitePart& part, int64_t tokens, std::span<const float> pooled, LoadedBlock& loaded,
                       QuantizedBlock& result);
   StatusOr<Rows> gather(const Site& site, const model::SitePart& part, HiddenStates& hidden);
+  StatusOr<std::vector<int64_t>> tokens_of_experts(int64_t experts) const;
   StatusOr<std::vector<float>> pooled_diagonal(const Site& site, HiddenStates& hidden);
   Status solve_weight(const std::string& name, const StatusOr<quant::SiteFactor>& factor,
                       std::span<const float> diagonal, LoadedBlock& loaded, QuantizedBlock& result);
-  StatusOr<std::string> doubt(tensor::Matrix<const float> w, const quant::SolveResult& gptq,
-                              const quant::SiteFactor& factor);
+  StatusOr<std::string> doubt(const RowSolver& solver, const quant::SolveResult& gptq, const quant::SiteFactor& factor);
   // The weights of `result` from number `first` on are the site's.
   Status set_solved(const Site& site, LoadedBlock& loaded, const QuantizedBlock& result, size_t first,
                     model::Block& block);
@@ -97,14 +102,12 @@ class BlockQuantizer {
   device::ThreadPool& pool_;
   PhaseTimes& times_;
   ActivationBudget& budget_;
+  const Shard& shard_;
   ActivationMemory even_, odd_;           // inputs of sites 0, 2, ... and 1, 3, ... of all sequences
   tensor::Buffer gathered_;               // the rows of one expert
-  std::vector<ops::RowGroup> groups_;     // of tokens
+  std::vector<ops::RowGroup> groups_;     // of tokens, this rank's
   std::vector<model::Routing> routings_;  // per sequence, of the block being quantized
   std::vector<std::unique_ptr<model::Block::Scratch>> scratch_;  // per thread
 };
-
-// Row groups of whole sequences for the Hessian: at most eight, fixed by the data alone.
-std::vector<ops::RowGroup> row_groups(int64_t sequences, int64_t length);
 
 }  // namespace gridquant::stages

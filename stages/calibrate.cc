@@ -1,15 +1,18 @@
 // Stage calibrate: texts become tokens, and the unquantized model is walked once over them to measure the inputs of
-// every site per language. Leaves tokens.bin, tokens.json and, with statistics, statistics.safetensors and .json.
+// every site per language. Over ranks: the first reads and writes text, each walks its own sequences. Leaves
+// tokens.bin, tokens.json and, with statistics, statistics.safetensors and .json.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "stages/block_loop.h"
 #include "stages/context.h"
 #include "stages/generator.h"
+#include "stages/grouped_sums.h"
 #include "stages/inputs.h"
 #include "stages/parallel.h"
 #include "stages/parameters.h"
 #include "stages/prefetch.h"
+#include "stages/shard.h"
 #include "stages/site_statistics.h"
 #include "stages/token_store.h"
 
@@ -66,25 +69,28 @@ StatusOr<TokenSet> tokenize(StageContext& context, const ModelSource& source, op
 class Measurement {
  public:
   Measurement(StageContext& context, const ModelSource& source, const TokenSet& tokens, ops::Compute compute,
-              HiddenStates hidden)
+              ActivationBudget& budget)
       : context_(context),
         source_(source),
-        tokens_(tokens),
+        shard_(context.comm, tokens.count(), tokens.length),
+        tokens_(shard_.own_tokens(tokens)),
         compute_(compute),
         walker_(source, compute, tokens.length, context.pool),
-        hidden_(std::move(hidden)),
+        budget_(budget),
         writer_(tokens.languages) {}
 
   // Of a mixture: the tokens of every expert.
   const json& experts() const { return writer_.experts(); }
 
   Status run() {
+    GQ_ASSIGN_OR_RETURN(
+        hidden_, HiddenStates::make(budget_, "hidden", tokens_.count(), tokens_.length, source_.config.hidden_size));
     GQ_RETURN_IF_ERROR(embed_tokens(source_, tokens_, context_.pool, hidden_));
     const int64_t blocks = source_.config.block_count;
     const bool ahead = context_.task.with.at("prefetch").get<bool>();
     Prefetcher<LoadedBlock> loader(0, blocks, ahead, [this](int64_t b) { return load_block(source_, b, {}); });
     for (int64_t b = 0; b < blocks; ++b) {
-      if (context_.cancelled) return absl::CancelledError("asked to stop");
+      GQ_RETURN_IF_ERROR(check_cancelled(context_, ""));
       context_.progress.progress(b, blocks, "block", "measuring");
       GQ_ASSIGN_OR_RETURN(LoadedBlock loaded, loader.take());
       GQ_ASSIGN_OR_RETURN(const std::unique_ptr<model::Block> block,
@@ -92,13 +98,13 @@ class Measurement {
       GQ_RETURN_IF_ERROR(measure_block(b, *block));
     }
     context_.progress.progress(blocks, blocks, "block", "measuring");
-    return writer_.write(context_.env, context_.task.artifact);
+    return on_first_rank(context_.comm, [this] { return writer_.write(context_.env, context_.task.artifact); });
   }
 
  private:
   Status measure_block(int64_t b, const model::Block& block) {
     const std::vector<model::SiteSpec> sites = source_.architecture->sites(source_.config, b);
-    BlockSums sums = make_block_sums(sites, tokens_.languages.size());
+    GroupedSums sums(sites, tokens_.languages.size(), shard_);
     const int64_t wave = kWavePerThread * context_.pool.threads();
     std::vector<BlockSums> partial;  // of the sequences of one wave
     for (int64_t i = 0; i < std::min(wave, tokens_.count()); ++i) partial.push_back(make_block_sums(sites, 1));
@@ -115,22 +121,20 @@ class Measurement {
         };
         return walker_.walk(block, hidden_, begin + i, thread, observe);
       }));
-      for (int64_t i = 0; i < count; ++i) {
-        const int language = tokens_.language_of[begin + i];
-        for (size_t s = 0; s < sites.size(); ++s) {
-          for (size_t p = 0; p < sums[s].size(); ++p) sums[s][p][language].merge(partial[i][s][p].front());
-        }
-      }
+      for (int64_t i = 0; i < count; ++i) sums.add(begin + i, tokens_.language_of[begin + i], partial[i]);
     }
-    writer_.add_block(b, sites, sums);
+    GQ_ASSIGN_OR_RETURN(const BlockSums all, sums.finish());
+    if (shard_.rank() == 0) writer_.add_block(b, sites, all);
     return absl::OkStatus();
   }
 
   StageContext& context_;
   const ModelSource& source_;
-  const TokenSet& tokens_;
+  Shard shard_;
+  TokenSet tokens_;  // this rank's
   ops::Compute compute_;
   BlockWalker walker_;
+  ActivationBudget& budget_;
   HiddenStates hidden_;
   StatisticsWriter writer_;
 };
@@ -156,15 +160,17 @@ Status run_calibrate(StageContext& context) {
   GQ_ASSIGN_OR_RETURN(const ops::Compute compute,
                       device::resolve_compute(with.at("compute").get<std::string>(), context.cpu));
   GQ_ASSIGN_OR_RETURN(const ModelSource source, open_analyzed_model(context));
-  GQ_ASSIGN_OR_RETURN(const TokenSet tokens, tokenize(context, source, compute));
-  GQ_RETURN_IF_ERROR(write_tokens(context.env, context.task.artifact, tokens));
+  TokenSet tokens;
+  GQ_RETURN_IF_ERROR(on_first_rank(context.comm, [&]() -> Status {
+    GQ_ASSIGN_OR_RETURN(tokens, tokenize(context, source, compute));
+    return write_tokens(context.env, context.task.artifact, tokens);
+  }));
+  GQ_RETURN_IF_ERROR(broadcast_tokens(context.comm, tokens));
   const std::string statistics = with.at("statistics").get<std::string>();
   json experts = json::array();
   if (statistics != "none") {
     ActivationBudget budget(context.env, context.task.artifact, size_parameter(with, "hiddenStatesBudget"));
-    GQ_ASSIGN_OR_RETURN(HiddenStates hidden,
-                        HiddenStates::make(budget, "hidden", tokens.count(), tokens.length, source.config.hidden_size));
-    Measurement measurement(context, source, tokens, compute, std::move(hidden));
+    Measurement measurement(context, source, tokens, compute, budget);
     GQ_RETURN_IF_ERROR(measurement.run());
     experts = measurement.experts();
   }

@@ -84,20 +84,21 @@ Status CheckpointShards::write_block(QuantizedBlock& block) {
   return writer_.commit_shard(shard_of(block.index), tensors);
 }
 
-StatusOr<LoadedBlock> CheckpointShards::read_block(int64_t b) const {
-  const auto quantized = [this](const std::string& name) {
-    const PlannedTensor* planned = plan_.find(name);
+StatusOr<LoadedBlock> read_committed_block(base::Env& env, const ModelSource& source, const Plan& plan,
+                                           const std::string& folder, int64_t b) {
+  const auto quantized = [&plan](const std::string& name) {
+    const PlannedTensor* planned = plan.find(name);
     return planned != nullptr && planned->quantize;
   };
   LoadFilter filter;
   filter.weight = [&](const std::string& name) { return !quantized(name); };
-  GQ_ASSIGN_OR_RETURN(LoadedBlock loaded, load_block(source_, b, filter));
-  const std::string file = base::file_name_of(writer_.shard_path(shard_of(b)));
-  GQ_ASSIGN_OR_RETURN(const formats::Checkpoint shard, formats::Checkpoint::open_shards(env_, options_.folder, {file}));
-  for (const model::TensorSpec& spec : source_.block(b)) {
+  GQ_ASSIGN_OR_RETURN(LoadedBlock loaded, load_block(source, b, filter));
+  const std::string file = formats::shard_file_name(shard_of(b), static_cast<int>(source.config.block_count) + 1);
+  GQ_ASSIGN_OR_RETURN(const formats::Checkpoint shard, formats::Checkpoint::open_shards(env, folder, {file}));
+  for (const model::TensorSpec& spec : source.block(b)) {
     if (!quantized(spec.name)) continue;
     GQ_ASSIGN_OR_RETURN(formats::GptqWeight packed,
-                        formats::read_gptq(shard, module_of(spec.name), plan_.options.grid.bits));
+                        formats::read_gptq(shard, module_of(spec.name), plan.options.grid.bits));
     loaded.weights.emplace(spec.name, deferred(std::move(packed)));
   }
   return loaded;

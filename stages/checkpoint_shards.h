@@ -1,5 +1,6 @@
 // The quantized checkpoint as quantize makes it: shard 0 holds the tensors outside the blocks, shard 1 + b block b.
-// Shards are packed and written on one thread beside the caller; committed ones are read back to resume.
+// Shards are packed and written on one thread beside the caller, by one rank; committed ones are read back to resume,
+// by all.
 #pragma once
 
 #include <memory>
@@ -34,8 +35,6 @@ class CheckpointShards {
   Status commit_outer(std::vector<formats::StreamedTensor> tensors);
   Status commit_block(QuantizedBlock block);
 
-  // A committed block as quantize used it: quantized weights read back, the rest from the model.
-  StatusOr<LoadedBlock> read_block(int64_t b) const;
   // Its layers, fallbacks and experts, appended to the lists of `summary`.
   Status read_report(int64_t b, nlohmann::json& summary) const;
 
@@ -59,5 +58,10 @@ class CheckpointShards {
   bool outer_committed_ = false;
   Background background_;  // last: waits before the rest goes away
 };
+
+// A committed block as quantize used it: quantized weights read back from the checkpoint's `folder`, the rest from the
+// model. Needs nothing but the files.
+StatusOr<LoadedBlock> read_committed_block(base::Env& env, const ModelSource& source, const Plan& plan,
+                                           const std::string& folder, int64_t b);
 
 }  // namespace gridquant::stages

@@ -12,6 +12,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/env.h"
+#include "engine/comm/communicator.h"
 #include "engine/device/cpu.h"
 #include "engine/device/thread_pool.h"
 #include "stages/task.h"
@@ -36,12 +37,19 @@ struct StageContext {
   device::CpuInfo cpu;
   ProgressSink& progress;
   const std::atomic<bool>& cancelled;  // set by SIGTERM: return Cancelled at the next block
+  // The ranks that run this stage together, each with a context of its own. They return the same error where it was
+  // agreed on (shard.h); a rank that alone returns one must end the others (Communicator::end_all).
+  comm::Communicator& comm = comm::self();
   nlohmann::json summary = nlohmann::json::object();
 
   std::string path(std::string_view name) const { return base::join_path(task.artifact, name); }
 };
 
-// Runs task.uses and commits its artifact. Unimplemented for an unknown stage.
+// Cancelled, on all ranks, if any of them was asked to stop; `where` says how far they came.
+Status check_cancelled(const StageContext& context, std::string_view where);
+
+// Runs task.uses and commits its artifact, on all ranks of context.comm; rank 0 has the summary. Unimplemented for an
+// unknown stage.
 Status run_stage(StageContext& context);
 
 Status run_analyze(StageContext& context);

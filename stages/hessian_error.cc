@@ -30,13 +30,13 @@ std::vector<int64_t> sample_of_rows(int64_t rows) {
   return sample;
 }
 
-double sampled_error(const quant::SiteFactor& factor, tensor::Matrix<const float> w, const quant::QuantizedWeight& q,
+double sampled_error(const quant::SiteFactor& factor, tensor::Matrix<const float> rows, const quant::QuantizedWeight& q,
                      const std::vector<int64_t>& sample, device::ThreadPool& pool) {
   const int64_t count = static_cast<int64_t>(sample.size());
   const bool sampled = q.rows == count;
-  tensor::Tensor errors(tensor::DType::kF32, {count, w.cols});
+  tensor::Tensor errors(tensor::DType::kF32, {count, rows.cols});
   const tensor::Matrix<float> e = errors.matrix<float>();
-  for (int64_t i = 0; i < count; ++i) row_error(w.row(sample[i]), q, sampled ? i : sample[i], e.row(i));
+  for (int64_t i = 0; i < count; ++i) row_error(rows.row(i), q, sampled ? i : sample[i], e.row(i));
   return quant::hessian_error(factor, e, pool);
 }
 

@@ -14,8 +14,9 @@ namespace gridquant::stages {
 inline constexpr int64_t kSampleRows = 32;
 std::vector<int64_t> sample_of_rows(int64_t rows);
 
-// Over the rows `sample` of w; q holds all rows of w, or exactly the sampled ones. `factor` is of w's site.
-double sampled_error(const quant::SiteFactor& factor, tensor::Matrix<const float> w, const quant::QuantizedWeight& q,
+// Over the rows `sample` of a weight, which `rows` holds one below the other; q holds all rows of the weight, or
+// exactly the sampled ones. `factor` is of the weight's site.
+double sampled_error(const quant::SiteFactor& factor, tensor::Matrix<const float> rows, const quant::QuantizedWeight& q,
                      const std::vector<int64_t>& sample, device::ThreadPool& pool);
 
 // The sampled rows of w, packed one below the other.

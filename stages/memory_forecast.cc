@@ -16,12 +16,12 @@ constexpr uint64_t kFloat = 4;
 constexpr uint64_t kProcess = 20ull << 20;
 // What the allocator keeps between allocations that are too small for a mapping of their own.
 constexpr uint64_t kSlackPercent = 16;
-constexpr uint64_t kSlackOf = 128ull << 20;  // at most
+constexpr uint64_t kSlackOf = 128ull << 20;      // at most
 constexpr uint64_t kPerThread = 3ull << 20;      // work memory of the libraries
 constexpr uint64_t kTileRows = 96;               // of a solver's tile of rows: weights, errors, codes
 constexpr uint64_t kGramPartials = 64ull << 20;  // of sums of subtrees of the row groups; at least one triangle
 constexpr uint64_t kMaxGroups = 8;
-constexpr uint64_t kFactorColumns = 128;         // beside the K x K array: diagonal blocks, and their transposes
+constexpr uint64_t kFactorColumns = 128;  // beside the K x K array: diagonal blocks, and their transposes
 constexpr uint64_t kTokensOfMlp = 128;
 
 struct Weight {
@@ -73,9 +73,11 @@ uint64_t stored_bytes(const std::vector<SiteWeights>& sites, size_t from) {
   return bytes;
 }
 
-// Of ops::gram, beside its result: the upper triangle once for each subtree of the row groups.
-uint64_t gram_partials(uint64_t k) {
+// Of the Hessian's sum, beside its result: the upper triangle once for each subtree of the row groups. Over ranks: what
+// a rank has summed, at most two subtrees with their copy, and what it receives of all.
+uint64_t gram_partials(uint64_t k, int ranks) {
   const uint64_t triangle = k * (k + 1) / 2 * kFloat;
+  if (ranks > 1) return 4 * triangle;
   return triangle * std::clamp<uint64_t>(kGramPartials / std::max<uint64_t>(1, triangle), 1, kMaxGroups);
 }
 
@@ -90,7 +92,7 @@ uint64_t block_peak(const std::vector<SiteWeights>& sites, const MemorySetting& 
     const uint64_t hessian = k * k * kFloat;
     const uint64_t stored = stored_bytes(sites, s);
     // The result's pages are touched as the partial sums are given back.
-    most = std::max(most, stored + codes + std::max(hessian, gram_partials(k)));
+    most = std::max(most, stored + codes + std::max(hessian, gram_partials(k, setting.ranks)));
     const uint64_t solver = 2 * k * kFactorColumns * kFloat + threads * k * kTileRows * (2 * kFloat + 1);
     uint64_t solved = 0;  // stored bytes of the site that are gone already
     for (const Weight& w : sites[s].weights) {

@@ -15,9 +15,10 @@ struct MemorySetting {
   int threads = 1;
   uint64_t budget = 0;  // hiddenStatesBudget
   bool prefetch = true;
+  int ranks = 1;  // `tokens` are then one rank's
 };
 
-// Bytes of the largest resident set. Within 10 % of what was measured (bench/README.md).
+// Bytes of a rank's largest resident set. Within 10 % of what was measured (bench/README.md).
 uint64_t forecast_memory(const ModelSource& source, const Plan& plan, const TokenSet& tokens,
                          const MemorySetting& setting);
 

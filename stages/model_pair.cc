@@ -77,13 +77,15 @@ StatusOr<LoadedPair> load_pair(const ModelSource& original, const QuantizedSourc
 }
 
 ModelPair::ModelPair(const ModelSource& original, const QuantizedSource& quantized, const TokenSet& tokens,
-                     ops::Compute compute, device::ThreadPool& pool)
+                     ops::Compute compute, const Borrowed& borrowed)
     : original_(original),
       quantized_(quantized),
-      tokens_(tokens),
+      all_tokens_(tokens),
+      tokens_(borrowed.shard.own_tokens(tokens)),
       compute_(compute),
-      pool_(pool),
-      walker_(original, compute, tokens.length, pool) {}
+      pool_(borrowed.pool),
+      shard_(borrowed.shard),
+      walker_(original, compute, tokens.length, borrowed.pool) {}
 
 Status ModelPair::reserve(ActivationBudget& budget) {
   const int64_t width = original_.config.hidden_size;
@@ -106,18 +108,20 @@ StatusOr<std::vector<HiddenError>> ModelPair::walk(LoadedPair pair) {
   GQ_ASSIGN_OR_RETURN(const std::unique_ptr<model::Block> quantized,
                       make_complete_block(quantized_.source, compute_, std::move(pair.quantized), pool_));
   walker_.prepare(*original, b);
-  std::vector<HiddenError> errors(static_cast<size_t>(tokens_.count()));
+  std::vector<HiddenError> errors(static_cast<size_t>(all_tokens_.count()));
+  HiddenError* own = errors.data() + shard_.first_sequence();
   GQ_RETURN_IF_ERROR(parallel(pool_, tokens_.count(), [&](int64_t i, int thread) -> Status {
     GQ_RETURN_IF_ERROR(walker_.walk(*original, hidden_original_, i, thread, {}));
     GQ_RETURN_IF_ERROR(walker_.walk(*quantized, hidden_quantized_, i, thread, {}));
-    errors[i] = compare(hidden_original_.sequence(i).hidden, hidden_quantized_.sequence(i).hidden);
+    own[i] = compare(hidden_original_.sequence(i).hidden, hidden_quantized_.sequence(i).hidden);
     hidden_original_.release(i);
     hidden_quantized_.release(i);
     return absl::OkStatus();
   }));
+  GQ_RETURN_IF_ERROR(shard_.gather(errors));
   std::vector<HiddenError> by_language(tokens_.languages.size());
-  for (int64_t i = 0; i < tokens_.count(); ++i) {
-    HiddenError& of = by_language[tokens_.language_of[i]];
+  for (int64_t i = 0; i < all_tokens_.count(); ++i) {
+    HiddenError& of = by_language[all_tokens_.language_of[i]];
     of.error += errors[i].error;
     of.energy += errors[i].energy;
   }
@@ -209,13 +213,15 @@ StatusOr<std::vector<eval::Divergence>> ModelPair::predict() {
   for (int64_t begin = 0; begin < vocab; begin += part) {
     GQ_RETURN_IF_ERROR(predict_part(begin, std::min(part, vocab - begin)));
   }
-  std::vector<eval::Divergence> sequences(static_cast<size_t>(tokens_.count()));
+  std::vector<eval::Divergence> sequences(static_cast<size_t>(all_tokens_.count()));
   const auto predicted = static_cast<size_t>(tokens_.length - 1);
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    eval::fold_rows(std::span<const eval::PartialRow>(rows_).subspan(i * predicted, predicted), sequences[i]);
+  for (size_t i = 0; i < static_cast<size_t>(tokens_.count()); ++i) {
+    eval::fold_rows(std::span<const eval::PartialRow>(rows_).subspan(i * predicted, predicted),
+                    sequences[static_cast<size_t>(shard_.first_sequence()) + i]);
   }
+  GQ_RETURN_IF_ERROR(shard_.gather(sequences));
   std::vector<eval::Divergence> by_language(tokens_.languages.size());
-  for (int64_t i = 0; i < tokens_.count(); ++i) by_language[tokens_.language_of[i]].merge(sequences[i]);
+  for (int64_t i = 0; i < all_tokens_.count(); ++i) by_language[all_tokens_.language_of[i]].merge(sequences[i]);
   for (const eval::Divergence& d : by_language) {
     if (!std::isfinite(d.nll_original)) {
       return absl::FailedPreconditionError(absl::StrCat(original_.path, ": the model's logits are not finite"));

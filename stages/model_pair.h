@@ -10,6 +10,7 @@
 #include "engine/ops/linear.h"
 #include "stages/block_loop.h"
 #include "stages/plan_file.h"
+#include "stages/shard.h"
 
 namespace gridquant::stages {
 
@@ -38,8 +39,13 @@ struct HiddenError {
 
 class ModelPair {
  public:
+  struct Borrowed {
+    device::ThreadPool& pool;
+    const Shard& shard;
+  };
+  // `tokens` of all ranks; this one walks its own. What is returned is of all.
   ModelPair(const ModelSource& original, const QuantizedSource& quantized, const TokenSet& tokens, ops::Compute compute,
-            device::ThreadPool& pool);
+            const Borrowed& borrowed);
 
   // Makes the hidden states of both. Before anything else.
   Status reserve(ActivationBudget& budget);
@@ -68,9 +74,11 @@ class ModelPair {
 
   const ModelSource& original_;
   const QuantizedSource& quantized_;
-  const TokenSet& tokens_;
+  const TokenSet& all_tokens_;
+  const TokenSet tokens_;  // this rank's
   ops::Compute compute_;
   device::ThreadPool& pool_;
+  const Shard& shard_;
   HiddenStates hidden_original_, hidden_quantized_;
   BlockWalker walker_;
   Head head_original_, head_quantized_;

@@ -1,5 +1,6 @@
 // Stage quantize: follows plan.json block by block and writes checkpoint/, a Hugging Face folder. Every block is
-// committed when it is done; a later attempt goes on after the last committed one and leaves the same bytes.
+// committed when it is done; a later attempt goes on after the last committed one and leaves the same bytes, with any
+// number of ranks. All ranks hold every block; only the first one writes.
 #include "absl/strings/str_cat.h"
 #include "engine/base/digest.h"
 #include "stages/block_quantizer.h"
@@ -11,12 +12,15 @@
 #include "stages/parameters.h"
 #include "stages/phase_times.h"
 #include "stages/prefetch.h"
+#include "stages/shard.h"
 #include "stages/site_statistics.h"
 
 namespace gridquant::stages {
 namespace {
 
 using nlohmann::json;
+
+constexpr const char* kCheckpoint = "checkpoint";
 
 // Everything that the checkpoint's bytes depend on. Raise the number when the arithmetic here changes.
 StatusOr<std::string> checkpoint_key(const StageContext& context, const Plan& plan, const TokenSet& tokens,
@@ -36,38 +40,48 @@ class Quantization {
       : context_(context),
         source_(source),
         plan_(plan),
-        tokens_(tokens),
+        shard_(context.comm, tokens.count(), tokens.length),
+        all_tokens_(tokens),
+        tokens_(shard_.own_tokens(tokens)),
         compute_(compute),
         prefetch_(context.task.with.at("prefetch").get<bool>()),
         budget_(context.env, context.task.artifact, size_parameter(context.task.with, "hiddenStatesBudget")),
         times_(context.clock) {}
 
   Status run() {
-    ShardsOptions options;
-    options.folder = context_.path("checkpoint");
-    options.report_folder = context_.path("blocks");
-    GQ_ASSIGN_OR_RETURN(options.key, checkpoint_key(context_, plan_, tokens_, compute_));
-    GQ_ASSIGN_OR_RETURN(shards_, CheckpointShards::open(context_.env, source_, plan_, options));
-    GQ_RETURN_IF_ERROR(check_disk());
     context_.summary["layers"] = json::array();
     context_.summary["fallbacks"] = json::array();
+    GQ_RETURN_IF_ERROR(on_first_rank(context_.comm, [this] { return open_shards(); }));
+    GQ_RETURN_IF_ERROR(broadcast_number(context_.comm, resumed_));
+    const Status status = plan_.solver == "rtn" ? round_blocks() : solve_blocks();
+    // Whatever happened, the shard that is being written is brought to its end: a later attempt starts after it.
+    const Status written = shards_ != nullptr ? shards_->wait() : absl::OkStatus();
+    GQ_RETURN_IF_ERROR(status);
+    return on_first_rank(context_.comm, [&]() -> Status {
+      GQ_RETURN_IF_ERROR(written);
+      GQ_ASSIGN_OR_RETURN(const uint64_t bytes, shards_->finish());
+      times_.lap("commit");
+      summarize(bytes);
+      return absl::OkStatus();
+    });
+  }
+
+ private:
+  Status open_shards() {
+    ShardsOptions options;
+    options.folder = context_.path(kCheckpoint);
+    options.report_folder = context_.path("blocks");
+    GQ_ASSIGN_OR_RETURN(options.key, checkpoint_key(context_, plan_, all_tokens_, compute_));
+    GQ_ASSIGN_OR_RETURN(shards_, CheckpointShards::open(context_.env, source_, plan_, options));
+    GQ_RETURN_IF_ERROR(check_disk());
     resumed_ = shards_->committed_blocks();
     if (resumed_ > 0) {
       context_.progress.note(absl::StrCat("continuing after ", resumed_, " of ", source_.config.block_count,
                                           " blocks that are committed"));
     }
-    const Status status = plan_.solver == "rtn" ? round_blocks() : solve_blocks();
-    // Whatever happened, the shard that is being written is brought to its end: a later attempt starts after it.
-    const Status written = shards_->wait();
-    GQ_RETURN_IF_ERROR(status);
-    GQ_RETURN_IF_ERROR(written);
-    GQ_ASSIGN_OR_RETURN(const uint64_t bytes, shards_->finish());
-    times_.lap("commit");
-    summarize(bytes);
-    return absl::OkStatus();
+    return tell_resumed();
   }
 
- private:
   Status check_disk() {
     GQ_ASSIGN_OR_RETURN(const uint64_t available, context_.env.free_bytes(context_.task.artifact));
     const uint64_t needed = shards_->missing_bytes();
@@ -77,7 +91,7 @@ class Quantization {
   }
 
   Status step(int64_t b, const char* what) {
-    if (context_.cancelled) return absl::CancelledError(absl::StrCat("asked to stop; ", b, " blocks are committed"));
+    GQ_RETURN_IF_ERROR(check_cancelled(context_, absl::StrCat("; ", b, " blocks are committed")));
     context_.progress.progress(b, source_.config.block_count, "block", what);
     return absl::OkStatus();
   }
@@ -86,7 +100,7 @@ class Quantization {
   Status start(HiddenStates* hidden) {
     if (hidden != nullptr) GQ_RETURN_IF_ERROR(embed_tokens(source_, tokens_, context_.pool, *hidden));
     times_.lap("forward");
-    if (shards_->outer_committed()) return absl::OkStatus();
+    if (shards_ == nullptr || shards_->outer_committed()) return absl::OkStatus();
     std::vector<formats::StreamedTensor> outer;
     for (const model::TensorSpec& spec : source_.outer()) {
       GQ_ASSIGN_OR_RETURN(std::unique_ptr<formats::RowReader> rows, source_.tensors->rows(spec.name));
@@ -98,7 +112,9 @@ class Quantization {
   // Committed blocks: their outputs are the next block's inputs. No Hessian, no solving.
   Status replay(HiddenStates& hidden) {
     BlockWalker walker(source_, compute_, tokens_.length, context_.pool);
-    Prefetcher<LoadedBlock> loader(0, resumed_, prefetch_, [this](int64_t b) { return shards_->read_block(b); });
+    Prefetcher<LoadedBlock> loader(0, resumed_, prefetch_, [this](int64_t b) {
+      return read_committed_block(context_.env, source_, plan_, context_.path(kCheckpoint), b);
+    });
     for (int64_t b = 0; b < resumed_; ++b) {
       GQ_RETURN_IF_ERROR(step(b, "rebuilding hidden states"));
       GQ_ASSIGN_OR_RETURN(LoadedBlock loaded, loader.take());
@@ -120,7 +136,14 @@ class Quantization {
     return load_block(source_, b, filter);
   }
 
-  Status tell(const QuantizedBlock& block) {
+  // The first rank reports the block and writes it.
+  Status finish_block(QuantizedBlock block) {
+    if (shards_ == nullptr) return absl::OkStatus();
+    tell(block);
+    return shards_->commit_block(std::move(block));
+  }
+
+  void tell(const QuantizedBlock& block) {
     for (const json& layer : block.layers) context_.summary["layers"].push_back(layer);
     if (!block.experts.is_null()) context_.summary["experts"].push_back(block.experts);
     int64_t starved = 0;
@@ -140,7 +163,6 @@ class Quantization {
                                              "tokens were rounded to nearest with the statistics of all experts; more ",
                                              "calibration text reaches more experts"));
     }
-    return absl::OkStatus();
   }
 
   Status tell_resumed() {
@@ -149,22 +171,20 @@ class Quantization {
   }
 
   Status solve_blocks() {
-    GQ_RETURN_IF_ERROR(tell_resumed());
     const int64_t blocks = source_.config.block_count;
-    if (resumed_ == blocks) return shards_->outer_committed() ? absl::OkStatus() : start(nullptr);
+    if (resumed_ == blocks) return start(nullptr);
     GQ_ASSIGN_OR_RETURN(HiddenStates hidden, HiddenStates::make(budget_, "hidden", tokens_.count(), tokens_.length,
                                                                 source_.config.hidden_size));
     GQ_RETURN_IF_ERROR(start(&hidden));
     GQ_RETURN_IF_ERROR(replay(hidden));
-    BlockQuantizer quantizer(source_, plan_, compute_, {context_.pool, times_, budget_});
+    BlockQuantizer quantizer(source_, plan_, compute_, {context_.pool, times_, budget_, shard_});
     Prefetcher<LoadedBlock> loader(resumed_, blocks, prefetch_, [this](int64_t b) { return load(b); });
     for (int64_t b = resumed_; b < blocks; ++b) {
       GQ_RETURN_IF_ERROR(step(b, "quantizing"));
       GQ_ASSIGN_OR_RETURN(LoadedBlock loaded, loader.take());
       times_.lap("read");
       GQ_ASSIGN_OR_RETURN(QuantizedBlock block, quantizer.quantize(std::move(loaded), hidden));
-      GQ_RETURN_IF_ERROR(tell(block));
-      GQ_RETURN_IF_ERROR(shards_->commit_block(std::move(block)));
+      GQ_RETURN_IF_ERROR(finish_block(std::move(block)));
       times_.lap("commit");
     }
     return absl::OkStatus();
@@ -172,8 +192,7 @@ class Quantization {
 
   // Plain rounding needs no forward pass: what it may need of the inputs, calibrate has measured.
   Status round_blocks() {
-    GQ_RETURN_IF_ERROR(tell_resumed());
-    if (!shards_->outer_committed()) GQ_RETURN_IF_ERROR(start(nullptr));
+    GQ_RETURN_IF_ERROR(start(nullptr));
     GQ_ASSIGN_OR_RETURN(const std::string calibration, input_folder(context_, "calibrate"));
     GQ_ASSIGN_OR_RETURN(const StatisticsReader statistics, StatisticsReader::open(context_.env, calibration));
     const int64_t blocks = source_.config.block_count;
@@ -184,8 +203,7 @@ class Quantization {
       times_.lap("read");
       GQ_ASSIGN_OR_RETURN(QuantizedBlock block, round_block(std::move(loaded), statistics));
       times_.lap("solve");
-      GQ_RETURN_IF_ERROR(tell(block));
-      GQ_RETURN_IF_ERROR(shards_->commit_block(std::move(block)));
+      GQ_RETURN_IF_ERROR(finish_block(std::move(block)));
       times_.lap("commit");
     }
     return absl::OkStatus();
@@ -232,9 +250,10 @@ class Quantization {
       const PlannedTensor* planned = plan_.find(name);
       if (planned == nullptr || !planned->quantize) continue;
       GQ_ASSIGN_OR_RETURN(LoadedWeight stored, loaded.take(name));
-      GQ_ASSIGN_OR_RETURN(const tensor::Tensor w, stored.take(context_.pool));
-      GQ_ASSIGN_OR_RETURN(quant::SolveResult solved,
-                          quant::solve_rtn(w.matrix<float>(), diagonal, plan_.options, context_.pool));
+      GQ_ASSIGN_OR_RETURN(const RowSolver solver, RowSolver::make(context_.comm, std::move(stored), {}, context_.pool));
+      GQ_ASSIGN_OR_RETURN(quant::SolveResult solved, solver.solve([&](tensor::Matrix<const float> rows) {
+        return quant::solve_rtn(rows, diagonal, plan_.options, context_.pool);
+      }));
       const double error = solved.weight_energy > 0 ? solved.weighted_error / solved.weight_energy : 0;
       block.layers.push_back({{"block", loaded.index}, {"tensor", name}, {"relative_error", error}});
       block.weights.emplace_back(name, std::move(solved.weight));
@@ -244,7 +263,7 @@ class Quantization {
 
   void summarize(uint64_t bytes) {
     json& summary = context_.summary;
-    summary["checkpoint"] = "checkpoint";
+    summary["checkpoint"] = kCheckpoint;
     summary["bytes"] = bytes;
     summary["original_bytes"] = plan_.forecast.original_bytes;
     summary["forecast_bytes"] = plan_.forecast.checkpoint_bytes;
@@ -254,6 +273,7 @@ class Quantization {
     summary["phases"] = times_.seconds();
     summary["compute"] = device::name_of(compute_);
     summary["threads"] = context_.pool.threads();
+    summary["ranks"] = context_.comm.size();
     summary["memory_forecast_bytes"] = forecast_memory(source_, plan_, tokens_, memory_setting());
     summary["spilled_bytes"] = budget_.spilled_bytes();
     summary["peak_rss_bytes"] = peak_rss_bytes();
@@ -261,18 +281,21 @@ class Quantization {
   }
 
   MemorySetting memory_setting() const {
-    return {compute_, context_.pool.threads(), size_parameter(context_.task.with, "hiddenStatesBudget"), prefetch_};
+    return {compute_, context_.pool.threads(), size_parameter(context_.task.with, "hiddenStatesBudget"), prefetch_,
+            context_.comm.size()};
   }
 
   StageContext& context_;
   const ModelSource& source_;
   const Plan& plan_;
-  const TokenSet& tokens_;
+  Shard shard_;
+  const TokenSet& all_tokens_;
+  TokenSet tokens_;  // this rank's
   ops::Compute compute_;
   bool prefetch_;
   ActivationBudget budget_;
   PhaseTimes times_;
-  std::unique_ptr<CheckpointShards> shards_;
+  std::unique_ptr<CheckpointShards> shards_;  // of the first rank; else null
   int64_t resumed_ = 0;
 };
 

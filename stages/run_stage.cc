@@ -7,6 +7,7 @@
 #include "stages/context.h"
 #include "stages/parallel.h"
 #include "stages/parameters.h"
+#include "stages/shard.h"
 
 namespace gridquant::stages {
 namespace {
@@ -93,20 +94,33 @@ StatusOr<bool> reuse(StageContext& context) {
 
 }  // namespace
 
+Status check_cancelled(const StageContext& context, std::string_view where) {
+  return agree(context.comm, context.cancelled ? absl::CancelledError(absl::StrCat("asked to stop", std::string(where)))
+                                               : absl::OkStatus());
+}
+
 Status run_stage(StageContext& context) {
   const StageInfo* info = find_stage(context.task.uses);
   const StageFn body = body_of(context.task.uses);
   if (info == nullptr || body == nullptr) return unknown_stage(context.task.uses);
   Task task = context.task;
   GQ_ASSIGN_OR_RETURN(task.with, complete_parameters(*info, context.task.with));
-  GQ_RETURN_IF_ERROR(context.env.make_folders(task.artifact));
-  GQ_ASSIGN_OR_RETURN(const bool done, reuse(context));
-  if (done) return absl::OkStatus();
-  StageContext inner{task, context.env, context.clock, context.pool, context.cpu, context.progress, context.cancelled};
-  const Status status = guard_memory([&] { return body(inner); });
+  int64_t done = 0;
+  GQ_RETURN_IF_ERROR(on_first_rank(context.comm, [&]() -> Status {
+    GQ_RETURN_IF_ERROR(context.env.make_folders(task.artifact));
+    GQ_ASSIGN_OR_RETURN(done, reuse(context));
+    return absl::OkStatus();
+  }));
+  GQ_RETURN_IF_ERROR(broadcast_number(context.comm, done));
+  if (done != 0) return absl::OkStatus();
+  StageContext inner{task,        context.env,      context.clock,     context.pool,
+                     context.cpu, context.progress, context.cancelled, context.comm};
+  const auto run_body = [&] { return guard_memory([&] { return body(inner); }); };
+  // plan reads a few files and thinks: one rank does.
+  const Status status = task.uses == "plan" ? on_first_rank(context.comm, run_body) : run_body();
   context.summary = inner.summary;
   GQ_RETURN_IF_ERROR(status);
-  return guard_memory([&] { return commit(inner); });
+  return on_first_rank(context.comm, [&] { return guard_memory([&] { return commit(inner); }); });
 }
 
 }  // namespace gridquant::stages

@@ -128,6 +128,14 @@ BlockSums make_block_sums(const std::vector<model::SiteSpec>& sites, size_t lang
   return sums;
 }
 
+void merge(const BlockSums& from, BlockSums& into) {
+  for (size_t s = 0; s < into.size(); ++s) {
+    for (size_t p = 0; p < into[s].size(); ++p) {
+      for (size_t l = 0; l < into[s][p].size(); ++l) into[s][p][l].merge(from[s][p][l]);
+    }
+  }
+}
+
 void add_input(const model::SiteSpec& site, const model::SequenceView& sequence, const ops::Operand& x, SiteSums& to) {
   if (site.experts == 0) return to.front().front().add(x);
   for (int64_t e = 0; e < site.experts; ++e) {

@@ -1,6 +1,6 @@
 // Statistics of the inputs of every site, per language: what calibrate measures and plan may use. A routed site has
-// statistics per expert, of the tokens that were routed to it. Sums run over tokens in order within a sequence and over
-// sequences in order, so threads do not show in the result.
+// statistics per expert, of the tokens that were routed to it. Sums run over tokens in order within a sequence, over
+// sequences in order within a row group, and over groups in order: neither threads nor ranks show in the result.
 #pragma once
 
 #include <map>
@@ -37,6 +37,8 @@ struct ColumnSums {
 using SiteSums = std::vector<std::vector<ColumnSums>>;
 using BlockSums = std::vector<SiteSums>;
 BlockSums make_block_sums(const std::vector<model::SiteSpec>& sites, size_t languages);
+
+void merge(const BlockSums& from, BlockSums& into);
 
 // Adds one sequence's input x of `site` to the sums of the site's parts, in language 0.
 void add_input(const model::SiteSpec& site, const model::SequenceView& sequence, const ops::Operand& x, SiteSums& to);

@@ -168,4 +168,29 @@ StatusOr<TokenSet> read_tokens(base::Env& env, const std::string& folder) {
   return tokens;
 }
 
+std::string TokenSet::serialize() const {
+  const nlohmann::json facts = {
+      {"length", length}, {"languages", languages}, {"language_of", language_of}, {"digest", digest}, {"texts", texts}};
+  std::string bytes = facts.dump();
+  bytes += '\0';
+  const auto raw = std::as_bytes(std::span(ids));
+  bytes.append(reinterpret_cast<const char*>(raw.data()), raw.size());
+  return bytes;
+}
+
+StatusOr<TokenSet> TokenSet::parse(const std::string& bytes) {
+  const size_t end = bytes.find('\0');
+  const nlohmann::json facts = nlohmann::json::parse(bytes.substr(0, end), nullptr, /*allow_exceptions=*/false);
+  if (end == std::string::npos || !facts.is_object()) return absl::InternalError("a rank sent no token set");
+  TokenSet tokens;
+  tokens.length = facts.at("length");
+  tokens.languages = facts.at("languages");
+  tokens.language_of = facts.at("language_of").get<std::vector<int>>();
+  tokens.digest = facts.at("digest");
+  tokens.texts = facts.at("texts");
+  tokens.ids.resize((bytes.size() - end - 1) / sizeof(int32_t));
+  std::memcpy(tokens.ids.data(), bytes.data() + end + 1, tokens.ids.size() * sizeof(int32_t));
+  return tokens;
+}
+
 }  // namespace gridquant::stages

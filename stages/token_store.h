@@ -29,6 +29,10 @@ struct TokenSet {
     return std::span<const int32_t>(ids).subspan(static_cast<size_t>(i * length), static_cast<size_t>(length));
   }
   int64_t count_of(int language) const;
+
+  // All of it, to be sent to another rank.
+  std::string serialize() const;
+  static StatusOr<TokenSet> parse(const std::string& bytes);
 };
 
 // Sequences that are not read from a file, and what tokens.json says of them ("path", "language", "sha256", ...).

@@ -7,6 +7,7 @@
 #include "stages/model_pair.h"
 #include "stages/parameters.h"
 #include "stages/prefetch.h"
+#include "stages/shard.h"
 
 namespace gridquant::stages {
 namespace {
@@ -49,7 +50,7 @@ StatusOr<json> walk_blocks(StageContext& context, const ModelSource& original, c
   const bool ahead = context.task.with.at("prefetch").get<bool>();
   Prefetcher<LoadedPair> loader(0, blocks, ahead, [&](int64_t b) { return load_pair(original, quantized, b); });
   for (int64_t b = 0; b < blocks; ++b) {
-    if (context.cancelled) return absl::CancelledError("asked to stop");
+    GQ_RETURN_IF_ERROR(check_cancelled(context, ""));
     context.progress.progress(b, blocks + 1, "block", "comparing");
     GQ_ASSIGN_OR_RETURN(LoadedPair loaded, loader.take());
     GQ_ASSIGN_OR_RETURN(const std::vector<HiddenError> by_language, pair.walk(std::move(loaded)));
@@ -75,11 +76,16 @@ Status run_validate(StageContext& context) {
     return absl::FailedPreconditionError(
         absl::StrCat(quantized.source.path, ": is not a quantized form of ", original.path));
   }
-  GQ_ASSIGN_OR_RETURN(const std::string calibration_folder, input_folder(context, "calibrate"));
-  GQ_ASSIGN_OR_RETURN(const TokenSet calibration, read_tokens(context.env, calibration_folder));
-  GQ_ASSIGN_OR_RETURN(const TokenSet tokens, tokenize(context, original));
-  GQ_RETURN_IF_ERROR(check_disjoint(calibration, tokens));
-  ModelPair pair(original, quantized, tokens, compute, context.pool);
+  TokenSet tokens;
+  GQ_RETURN_IF_ERROR(on_first_rank(context.comm, [&]() -> Status {
+    GQ_ASSIGN_OR_RETURN(const std::string calibration_folder, input_folder(context, "calibrate"));
+    GQ_ASSIGN_OR_RETURN(const TokenSet calibration, read_tokens(context.env, calibration_folder));
+    GQ_ASSIGN_OR_RETURN(tokens, tokenize(context, original));
+    return check_disjoint(calibration, tokens);
+  }));
+  GQ_RETURN_IF_ERROR(broadcast_tokens(context.comm, tokens));
+  const Shard shard(context.comm, tokens.count(), tokens.length);
+  ModelPair pair(original, quantized, tokens, compute, {context.pool, shard});
   ActivationBudget budget(context.env, context.task.artifact, size_parameter(context.task.with, "hiddenStatesBudget"));
   GQ_RETURN_IF_ERROR(pair.reserve(budget));
   GQ_RETURN_IF_ERROR(pair.embed());
@@ -97,7 +103,9 @@ Status run_validate(StageContext& context) {
   file.erase("peak_rss_bytes");
   file["format"] = 1;
   file["texts"] = tokens.texts;
-  return base::write_file_atomically(context.env, context.path("validation.json"), file.dump(1) + "\n");
+  return on_first_rank(context.comm, [&] {
+    return base::write_file_atomically(context.env, context.path("validation.json"), file.dump(1) + "\n");
+  });
 }
 
 }  // namespace gridquant::stages

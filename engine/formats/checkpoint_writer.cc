@@ -70,9 +70,9 @@ std::vector<int> CheckpointWriter::committed_shards() const {
   return indices;
 }
 
-std::string CheckpointWriter::shard_name(int index) const {
+std::string shard_file_name(int index, int shard_count) {
   char name[64];
-  std::snprintf(name, sizeof(name), "model-%05d-of-%05d.safetensors", index + 1, options_.shard_count);
+  std::snprintf(name, sizeof(name), "model-%05d-of-%05d.safetensors", index + 1, shard_count);
   return name;
 }
 

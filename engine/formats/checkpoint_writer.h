@@ -46,6 +46,9 @@ struct CheckpointWriterOptions {
   bool verify_digests = false;  // open() reads every committed shard and compares its SHA-256, not only its size
 };
 
+// The file of shard `index` in a folder of `shard_count` shards.
+std::string shard_file_name(int index, int shard_count);
+
 struct FinishOptions {
   // Tokenizer and generation files are copied from here: copies, not links, because a tokenizer that is edited later in
   // one folder must not change in the other.
@@ -94,7 +97,7 @@ class CheckpointWriter {
   Status copy_companions(const TextFiles& texts);
   Status write_configs(const FinishOptions& options);
   std::string index_json() const;
-  std::string shard_name(int index) const;
+  std::string shard_name(int index) const { return shard_file_name(index, options_.shard_count); }
   std::string in_folder(const std::string& name) const { return base::join_path(options_.folder, name); }
   std::string in_state(const std::string& name) const;
 

@@ -7,6 +7,7 @@
 // many ranks hold the groups.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "engine/base/status.h"
@@ -19,6 +20,9 @@ struct RowGroup {
   int64_t begin = 0;
   int64_t count = 0;
 };
+
+// InvalidArgument if a group is not inside x.
+Status check_groups(const Operand& x, std::span<const RowGroup> groups);
 
 // `out` is [x.cols, x.cols], overwritten.
 Status gram(const Operand& x, const std::vector<RowGroup>& groups, device::ThreadPool& pool, tensor::Matrix<float> out);

@@ -14,12 +14,59 @@ float* floats(tensor::Buffer& buffer) {
   return reinterpret_cast<float*>(buffer.data());
 }
 
-void add_into(tensor::Buffer& to, tensor::Buffer& from, int64_t length) {
+void add_floats(float* to, float* from, int64_t length) {
   // One row each: the op cannot refuse the shapes.
-  (void)add({floats(from), 1, length, length}, {floats(to), 1, length, length});
+  (void)add({from, 1, length, length}, {to, 1, length, length});
 }
 
+void add_into(tensor::Buffer& to, tensor::Buffer& from, int64_t length) {
+  add_floats(floats(to), floats(from), length);
+}
+
+int64_t left_of(int64_t leaves) {
+  return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(leaves - 1)));
+}
+
+void collect_within(Subtree tree, Subtree range, std::vector<Subtree>& out) {
+  const int64_t end = tree.begin + tree.count;
+  const int64_t range_end = range.begin + range.count;
+  if (tree.count == 0 || end <= range.begin || range_end <= tree.begin) return;
+  if (range.begin <= tree.begin && end <= range_end) return out.push_back(tree);
+  const int64_t left = left_of(tree.count);
+  collect_within({tree.begin, left}, range, out);
+  collect_within({tree.begin + left, tree.count - left}, range, out);
+}
+
+// Takes the subtrees of `tree` off the front of what is left.
+struct Cover {
+  std::span<const Subtree> subtrees;
+  std::span<float* const> parts;
+  int64_t length;
+  float* sum(Subtree tree) {
+    if (subtrees.front().count == tree.count) {
+      float* own = parts.front();
+      subtrees = subtrees.subspan(1);
+      parts = parts.subspan(1);
+      return own;
+    }
+    const int64_t left = left_of(tree.count);
+    float* to = sum({tree.begin, left});
+    add_floats(to, sum({tree.begin + left, tree.count - left}), length);
+    return to;
+  }
+};
+
 }  // namespace
+
+std::vector<Subtree> subtrees_within(int64_t leaves, Subtree range) {
+  std::vector<Subtree> out;
+  collect_within({0, leaves}, range, out);
+  return out;
+}
+
+void combine_cover(int64_t leaves, std::span<const Subtree> subtrees, std::span<float* const> parts, int64_t length) {
+  if (leaves > 0) Cover{subtrees, parts, length}.sum({0, leaves});
+}
 
 std::vector<Subtree> subtrees_of(int64_t leaves, int64_t wanted) {
   const int64_t most = std::max<int64_t>(1, leaves / std::max<int64_t>(1, wanted));

@@ -59,13 +59,27 @@ StatusOr<SiteFactor> factor_site(tensor::Tensor hessian, const SolverOptions& op
 // undamped Hessian that `factor` was made of. Meant for few rows. The same bits for any number of threads.
 double hessian_error(const SiteFactor& factor, tensor::Matrix<const float> errors, device::ThreadPool& pool);
 
-struct SolveResult {
-  QuantizedWeight weight;
-  double weighted_error = 0;  // sum over rows of (w - q) diag(H) (w - q)^T, fixed order
-  double weight_energy = 0;   // sum over rows of w diag(H) w^T
+// Of one tile of rows, in units of SolveResult::unit.
+struct TileSums {
+  double error = 0;
+  double energy = 0;
 };
 
-// `w` is [rows, K] fp32, not changed. Rows are solved in fixed tiles, in parallel.
+struct SolveResult {
+  QuantizedWeight weight;
+  double weighted_error = 0;    // sum over rows of (w - q) diag(H) (w - q)^T, fixed order
+  double weight_energy = 0;     // sum over rows of w diag(H) w^T
+  std::vector<TileSums> tiles;  // what both are the sums of, in order
+  double unit = 1;              // the same for every range of a weight's rows
+
+  void add_up();  // sets both from the tiles
+};
+
+// Rows are solved in tiles of so many: a range of rows that begins at a multiple of it gives the same bits when it is
+// solved alone. The tiles of ranges that follow each other, one after the other, are the tiles of the whole.
+int64_t solver_tile_rows();
+
+// `w` is [rows, K] fp32, not changed; no rows are allowed. Rows are solved in fixed tiles, in parallel.
 StatusOr<SolveResult> solve_gptq(tensor::Matrix<const float> w, const SiteFactor& factor, const SolverOptions& options,
                                  device::ThreadPool& pool);
 // `diagonal` has K entries or is empty (all ones: plain rounding without data).

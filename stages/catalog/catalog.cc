@@ -128,7 +128,7 @@ StageInfo analyze() {
 StageInfo calibrate() {
   return {
       .name = "calibrate",
-      .version = 2,
+      .version = 3,
       .doc = "Tokenizes the calibration texts and measures the inputs of every site of the unquantized model.",
       .inputs = {"analyze"},
       .fields = {datasets_field("Calibration texts, one or more per language.", true), generate_field(),

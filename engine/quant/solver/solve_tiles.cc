@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <memory>
 #include <vector>
@@ -12,12 +13,6 @@
 
 namespace gridquant::quant {
 namespace {
-
-struct TileSums {
-  double error = 0;
-  double energy = 0;
-  bool finite = true;
-};
 
 struct Scratch {
   Scratch(const GridSpec& grid, int64_t cols) : tile(grid, cols), columns(static_cast<size_t>(cols)) {
@@ -92,6 +87,21 @@ QuantizedWeight make_weight(const GridSpec& grid, int64_t rows, int64_t cols) {
 
 }  // namespace
 
+int64_t solver_tile_rows() {
+  return kTileRows;
+}
+
+void SolveResult::add_up() {
+  weighted_error = 0;
+  weight_energy = 0;
+  for (const TileSums& tile : tiles) {
+    weighted_error += tile.error;
+    weight_energy += tile.energy;
+  }
+  weighted_error *= unit;
+  weight_energy *= unit;
+}
+
 StatusOr<SolveResult> solve_tiles(const TileProblem& problem, const SolverOptions& options, const RoundTile& round,
                                   device::ThreadPool& pool) {
   GQ_RETURN_IF_ERROR(check_problem(problem, options.grid));
@@ -99,27 +109,24 @@ StatusOr<SolveResult> solve_tiles(const TileProblem& problem, const SolverOption
   const std::vector<float> importance = relative(problem.diagonal, problem.w.cols);
   SolveResult result;
   result.weight = make_weight(options.grid, problem.w.rows, problem.w.cols);
-  std::vector<TileSums> sums(static_cast<size_t>(tiles));
+  result.tiles.resize(static_cast<size_t>(tiles));
+  std::atomic<bool> finite{true};
   std::vector<std::unique_ptr<Scratch>> scratch(static_cast<size_t>(pool.threads()));
   pool.parallel_for(tiles, [&](int64_t task, int thread) {
     auto& own = scratch[static_cast<size_t>(thread)];
     if (!own) own = std::make_unique<Scratch>(options.grid, problem.w.cols);
-    TileSums& sum = sums[static_cast<size_t>(task)];
-    sum.finite = own->tile.load(problem.w, task, problem.dead);
-    if (!sum.finite) return;
+    if (!own->tile.load(problem.w, task, problem.dead)) {
+      finite = false;
+      return;
+    }
     choose_scales(own->tile, importance, options);
     round(own->tile, own->columns, thread);
     own->tile.store(task, result.weight);
-    sum = measure(*own, importance);
+    result.tiles[static_cast<size_t>(task)] = measure(*own, importance);
   });
-  for (const TileSums& sum : sums) {
-    if (!sum.finite) return absl::InvalidArgumentError("weight holds NaN or infinity");
-    result.weighted_error += sum.error;
-    result.weight_energy += sum.energy;
-  }
-  const double unit = unit_of(problem.diagonal);
-  result.weighted_error *= unit;
-  result.weight_energy *= unit;
+  if (!finite) return absl::InvalidArgumentError("weight holds NaN or infinity");
+  result.unit = unit_of(problem.diagonal);
+  result.add_up();
   return result;
 }
 

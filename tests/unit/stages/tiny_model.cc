@@ -4,8 +4,10 @@
 
 #include <array>
 #include <random>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "stages/shard.h"
 
 namespace gridquant::stages::testing {
 namespace {
@@ -197,12 +199,31 @@ Status World::run(const Run& run) {
   for (const char* input : {"analyze", "calibrate", "plan", "quantize"}) {
     if (input != run.uses) task.inputs[input] = absl::StrCat("/a/", input);
   }
-  device::ThreadPool pool(run.threads);
-  base::Env& used = run.env != nullptr ? *run.env : *env;
-  StageContext context{task, used, clock_, pool, device::detect_cpu(), sink, cancelled};
-  const Status status = run_stage(context);
-  summaries[run.uses] = context.summary;
-  return status;
+  const auto run_rank = [&](comm::Communicator& comm, ProgressSink& progress) -> Status {
+    device::ThreadPool pool(run.threads);
+    base::Env& used = run.env != nullptr ? *run.env : *env;
+    StageContext context{task, used, clock_, pool, device::detect_cpu(), progress, cancelled, comm};
+    const Status status = run_stage(context);
+    if (comm.rank() == 0) summaries[run.uses] = context.summary;
+    if (!status.ok() && !is_agreed(status)) comm.end_all(static_cast<int>(exit_code_for(status)));
+    return status;
+  };
+  if (run.ranks == 1) return run_rank(comm::self(), sink);
+  const std::vector<std::unique_ptr<comm::Communicator>> comms = comm::make_thread_ranks(run.ranks);
+  std::vector<Status> statuses(comms.size());
+  std::vector<std::thread> threads;
+  for (size_t r = 0; r < comms.size(); ++r) {
+    threads.emplace_back([&, r] {
+      RecordingSink other;
+      statuses[r] = run_rank(*comms[r], r == 0 ? static_cast<ProgressSink&>(sink) : other);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  // What a rank failed with matters, not that the others were ended because of it.
+  for (const Status& status : statuses) {
+    if (!status.ok() && !absl::IsAborted(status)) return status;
+  }
+  return statuses.front();
 }
 
 Status World::run_until(const std::string& last, const std::map<std::string, json>& with) {

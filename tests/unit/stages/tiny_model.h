@@ -63,6 +63,7 @@ class World {
     int threads = 2;
     base::Env* env = nullptr;  // default: World's own
     std::string key = {};
+    int ranks = 1;  // on threads; only the first one's summary and progress are kept
   };
   Status run(const Run& run);
   // Stages in order up to and with `last`, with their own parameters by name. Stops at the first error.
