@@ -15,38 +15,12 @@ using nlohmann::json;
 constexpr int kMaxWaitMs = 100;  // the output is redrawn about this often
 constexpr const char* kNode = "local";
 
-// The state that a record about a stage leads to. From the record alone: later records of the same batch have already
-// changed the stage.
-std::string state_after(const sched::Record& record) {
-  switch (record.type) {
-    case sched::RecordType::kStageLooking:
-      return "looking";
-    case sched::RecordType::kStageCached:
-      return "succeeded";
-    case sched::RecordType::kStageReady:
-      return "ready";
-    case sched::RecordType::kStageSkipped:
-      return "skipped";
-    case sched::RecordType::kStageFailed:
-      return "failed";
-    case sched::RecordType::kStageCancelled:
-      return "cancelled";
-    case sched::RecordType::kAttemptGranted:
-      return "running";
-    case sched::RecordType::kAttemptFinished: {
-      const std::string outcome = record.body.value("outcome", "");
-      return outcome == "retry" ? "waiting" : outcome == "remake" ? "pending" : outcome;
-    }
-    default:
-      return "pending";
-  }
-}
-
 StageChange change_of(const sched::Stage& stage, const sched::Record& record) {
   StageChange change;
   change.stage = record.stage;
   change.uses = stage.plan.uses;
-  change.state = state_after(record);
+  const char* state = stage_state_after(record);
+  change.state = state == nullptr ? "pending" : state;
   change.cached = record.type == sched::RecordType::kStageCached;
   change.reason = record.body.value("reason", record.body.value("message", ""));
   const uint64_t epoch = record.body.value("epoch", uint64_t{0});

@@ -4,13 +4,13 @@
 #include "cli/driver.h"
 #include "coordinator/store/workdir.h"
 #include "stages/task.h"
+#include "stages/warnings.h"
 
 namespace gridquant::cli {
 namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxWarnings = 200;  // of a run; a worker that warns without end does not fill our memory
 constexpr size_t kTailBytes = 2'000;
 
 // The last line that a worker wrote to its log: what there is to say if it died without an error event.
@@ -142,31 +142,19 @@ void RunDriver::on_worker_event(uint64_t epoch, Worker& worker, const json& even
     return;
   }
   seams_.output.message(worker.stage, kind == "warning" ? "warning" : "note", message);
-  if (kind == "warning" && worker.warnings.size() < kMaxWarnings) worker.warnings.push_back(message);
+  if (kind == "warning" && worker.warnings.size() < stages::kMaxWarnings) worker.warnings.push_back(message);
 }
 
 // A stage that is found in the cache has warned when it was made: its warnings lie beside its artifact.
 void RunDriver::keep_warnings(const std::string& stage, const std::vector<std::string>& warnings) {
-  const std::string path = artifact_of(stage) + ".warnings.json";
-  if (warnings.empty()) {
-    if (seams_.env.exists(path)) seams_.env.remove_file(path).IgnoreError();
-    return;
-  }
   for (const std::string& warning : warnings) warnings_.push_back(stage + ": " + warning);
-  const Status kept = base::write_file_atomically(seams_.env, path,
-                                                  json(warnings).dump(-1, ' ', false, json::error_handler_t::replace));
+  const Status kept = stages::keep_warnings(seams_.env, artifact_of(stage), warnings);
   if (!kept.ok()) seams_.output.message(stage, "note", "its warnings cannot be kept: " + std::string(kept.message()));
 }
 
 void RunDriver::recall_warnings(const std::string& stage) {
-  const std::string path = artifact_of(stage) + ".warnings.json";
-  if (!seams_.env.exists(path)) return;
-  const StatusOr<std::string> text = base::read_file(seams_.env, path);
-  if (!text.ok()) return;
-  const json list = json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!list.is_array()) return;
-  for (const json& warning : list) {
-    if (warning.is_string()) warnings_.push_back(stage + ": " + warning.get<std::string>());
+  for (const std::string& warning : stages::recall_warnings(seams_.env, artifact_of(stage))) {
+    warnings_.push_back(stage + ": " + warning);
   }
 }
 

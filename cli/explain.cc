@@ -8,7 +8,7 @@
 #include "cli/common_options.h"
 #include "cli/run_output.h"
 #include "cli/run_view.h"
-#include "cli/times.h"
+#include "coordinator/deliver/times.h"
 #include "coordinator/spec/codes.h"
 #include "coordinator/store/workdir.h"
 
@@ -76,7 +76,7 @@ void explain_wait(std::ostream& out, const sched::Run& run, const sched::Stage& 
   }
   if (stage.state == sched::StageState::kReady) out << "  waits for free cores or memory on this machine\n";
   if (stage.state == sched::StageState::kWaiting) {
-    out << "  waits until " << show_utc(stage.not_before_ms) << " before attempt " << stage.attempts.size() + 1
+    out << "  waits until " << deliver::show_utc(stage.not_before_ms) << " before attempt " << stage.attempts.size() + 1
         << " of " << stage.plan.retry.max_attempts << "\n";
   }
 }

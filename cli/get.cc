@@ -8,7 +8,7 @@
 #include "cli/common_options.h"
 #include "cli/run_output.h"
 #include "cli/run_view.h"
-#include "cli/times.h"
+#include "coordinator/deliver/times.h"
 #include "coordinator/store/workdir.h"
 #include "engine/base/clock.h"
 
@@ -18,7 +18,7 @@ namespace {
 using nlohmann::json;
 
 json attempt_json(const sched::Attempt& attempt) {
-  json out = {{"number", attempt.number}, {"started", show_utc(attempt.granted_ms)}, {"pid", attempt.pid}};
+  json out = {{"number", attempt.number}, {"started", deliver::show_utc(attempt.granted_ms)}, {"pid", attempt.pid}};
   out["outcome"] = attempt.outcome.empty() ? "running" : attempt.outcome;
   if (attempt.finished_ms > 0) {
     out["seconds"] = static_cast<double>(attempt.finished_ms - attempt.granted_ms) / 1000.0;
@@ -40,7 +40,7 @@ json run_json(const RunView& view, const std::string& workdir, int64_t now_ms) {
                  {"needs", stage.plan.needs},
                  {"state", name_of(stage.state)},
                  {"cached", stage.cached},
-                 {"seconds", stage_seconds(stage, view.state == "running" ? now_ms : 0)},
+                 {"seconds", deliver::stage_seconds(stage, view.state == "running" ? now_ms : 0)},
                  {"key", stage.key},
                  {"artifact", store::artifact_folder(workdir, stage.plan.uses, stage.key)},
                  {"attempts", std::move(attempts)},
@@ -52,9 +52,9 @@ json run_json(const RunView& view, const std::string& workdir, int64_t now_ms) {
               {"pipeline", run.pipeline.name},
               {"state", view.state},
               {"params", run.pipeline.params},
-              {"created", show_utc(run.created_ms)},
+              {"created", deliver::show_utc(run.created_ms)},
               {"stages", std::move(stages)}};
-  if (run.finished_ms > 0) out["finished"] = show_utc(run.finished_ms);
+  if (run.finished_ms > 0) out["finished"] = deliver::show_utc(run.finished_ms);
   if (!run.reason.empty()) out["reason"] = run.reason;
   return out;
 }
@@ -64,7 +64,7 @@ std::string stage_line(const sched::Stage& stage, const RunView& view, int64_t n
   const bool on_its_way = !is_over(stage.state);
   if (on_its_way && view.state == "interrupted") text = "interrupted";
   if (stage.cached) text = "cached";
-  const double seconds = stage_seconds(stage, view.state == "running" ? now_ms : 0);
+  const double seconds = deliver::stage_seconds(stage, view.state == "running" ? now_ms : 0);
   if (seconds > 0) text += "  " + show_seconds(seconds);
   if (stage.attempts.size() > 1) text += "  (" + std::to_string(stage.attempts.size()) + " attempts)";
   if (!stage.reason.empty() && stage.state != sched::StageState::kSucceeded) text += "  " + stage.reason;
@@ -76,7 +76,7 @@ void print_tree(std::ostream& out, const RunView& view, int64_t now_ms) {
   const int64_t end_ms = run.finished_ms > 0 ? run.finished_ms : view.state == "interrupted" ? 0 : now_ms;
   out << "run " << run.id << "  " << view.state;
   if (end_ms > 0) out << "  " << show_seconds(static_cast<double>(end_ms - run.created_ms) / 1000.0);
-  out << "\nstarted " << show_utc(run.created_ms) << "\n";
+  out << "\nstarted " << deliver::show_utc(run.created_ms) << "\n";
   if (!run.reason.empty()) out << run.reason << "\n";
   size_t width = 0;
   for (const sched::Stage& stage : run.stages) width = std::max(width, stage.plan.name.size());

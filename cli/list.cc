@@ -8,7 +8,7 @@
 #include "cli/common_options.h"
 #include "cli/run_output.h"
 #include "cli/run_view.h"
-#include "cli/times.h"
+#include "coordinator/deliver/times.h"
 #include "coordinator/store/workdir.h"
 
 namespace gridquant::cli {
@@ -26,7 +26,7 @@ void list_runs(Invocation& invocation, const std::string& workdir_option, const 
   json list = json::array();
   for (const store::RunRow& row : *rows) {
     const bool unfinished = row.finished_ms == 0;
-    json item = {{"run", row.id}, {"pipeline", row.pipeline}, {"created", show_utc(row.created_ms)}};
+    json item = {{"run", row.id}, {"pipeline", row.pipeline}, {"created", deliver::show_utc(row.created_ms)}};
     item["state"] = unfinished && !in_use ? "interrupted" : row.state;
     if (!unfinished) item["seconds"] = static_cast<double>(row.finished_ms - row.created_ms) / 1000.0;
     list.push_back(std::move(item));

@@ -9,10 +9,10 @@
 
 #include "cli/command.h"
 #include "cli/common_options.h"
-#include "cli/deliver.h"
 #include "cli/driver.h"
 #include "cli/interrupts.h"
 #include "cli/run_view.h"
+#include "coordinator/deliver/deliver.h"
 #include "coordinator/spec/spec.h"
 #include "coordinator/store/workdir.h"
 #include "engine/device/cpu.h"
@@ -78,7 +78,7 @@ class RunCommand {
         options_.worker.empty() ? invocation_.own_folder + "/gridquant-worker" : absolute(invocation_, options_.worker);
     if (::access(worker_.c_str(), X_OK) != 0) return absl::NotFoundError("the worker program is missing: " + worker_);
     GQ_RETURN_IF_ERROR(annotate(env_.make_folders(workdir_), "the work folder cannot be made (--workdir DIR)"));
-    GQ_RETURN_IF_ERROR(probe_output(env_, output_folder_));
+    GQ_RETURN_IF_ERROR(deliver::probe_output(env_, output_folder_));
     GQ_ASSIGN_OR_RETURN(store::WorkdirLock lock, store::WorkdirLock::acquire(workdir_, kLockWaitMs));
     lock_ = std::make_unique<store::WorkdirLock>(std::move(lock));
     GQ_ASSIGN_OR_RETURN(store_, store::open_sqlite_store(workdir_, store::Access::kReadWrite));
@@ -146,16 +146,16 @@ class RunCommand {
   }
 
   Status deliver(const RunDriver& driver, RunOutput& output) {
-    const Delivery delivery{.run = driver.run(),
-                            .output = options_.output,
-                            .artifact_of = [&](const std::string& stage) { return driver.artifact_of(stage); },
-                            .environment = environment(),
-                            .warnings = driver.warnings()};
-    Delivery absolute_delivery = delivery;
+    const deliver::Delivery delivery{.run = driver.run(),
+                                     .output = options_.output,
+                                     .artifact_of = [&](const std::string& stage) { return driver.artifact_of(stage); },
+                                     .environment = environment(),
+                                     .warnings = driver.warnings()};
+    deliver::Delivery absolute_delivery = delivery;
     absolute_delivery.output = output_folder_;
-    GQ_RETURN_IF_ERROR(deliver_checkpoints(env_, absolute_delivery));
-    const json report = make_report(delivery);
-    GQ_RETURN_IF_ERROR(deliver_report(env_, output_folder_, report));
+    GQ_RETURN_IF_ERROR(deliver::deliver_checkpoints(env_, absolute_delivery));
+    const json report = deliver::make_report(delivery);
+    GQ_RETURN_IF_ERROR(deliver::deliver_report(env_, output_folder_, report));
     output.delivered(report, output_folder_);
     if (options_.format != "json") {
       invocation_.out << eval::render_summary(report, invocation_.out_is_terminal) << std::flush;

@@ -83,12 +83,14 @@ StatusOr<Task> read_task(base::Env& env, const std::string& path) {
   return task;
 }
 
+nlohmann::json to_json(const Task& task) {
+  return {{"format", kFormat},         {"run", task.run},        {"stage", task.stage}, {"uses", task.uses},
+          {"attempt", task.attempt},   {"key", task.key},        {"with", task.with},   {"inputs", task.inputs},
+          {"artifact", task.artifact}, {"threads", task.threads}};
+}
+
 Status write_task(base::Env& env, const std::string& path, const Task& task) {
-  const nlohmann::json json = {{"format", kFormat},      {"run", task.run},         {"stage", task.stage},
-                               {"uses", task.uses},      {"attempt", task.attempt}, {"key", task.key},
-                               {"with", task.with},      {"inputs", task.inputs},   {"artifact", task.artifact},
-                               {"threads", task.threads}};
-  return base::write_file_atomically(env, path, json.dump(2) + "\n");
+  return base::write_file_atomically(env, path, to_json(task).dump(2) + "\n");
 }
 
 StatusOr<Artifact> read_artifact(base::Env& env, const std::string& folder) {

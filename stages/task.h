@@ -29,6 +29,7 @@ struct Task {
 };
 
 StatusOr<Task> read_task(base::Env& env, const std::string& path);
+nlohmann::json to_json(const Task& task);  // the file's content
 Status write_task(base::Env& env, const std::string& path, const Task& task);
 
 // artifact.json in the artifact folder: written last. Lists every file that belongs to the artifact.

@@ -58,6 +58,7 @@ Status end_run(State& state, Run& run, const Record& record) {
   for (RunState candidate : {RunState::kSucceeded, RunState::kFailed, RunState::kCancelled, RunState::kInterrupted}) {
     if (to != name_of(candidate)) continue;
     run.state = candidate;
+    if (candidate == RunState::kSucceeded) run.delivery = Delivery::kPending;
     run.paused = false;
     run.reason = record.body.value("reason", "");
     run.finished_ms = record.at_ms;
@@ -91,6 +92,16 @@ Status apply_run(State& state, const Record& record) {
       return end_run(state, run, record);
   }
   run_moved(state, run);
+  return absl::OkStatus();
+}
+
+Status apply_delivered(State& state, const Record& record) {
+  const auto found = state.runs.find(record.run);
+  if (found == state.runs.end()) return refuse(record, "no such run");
+  Run& run = found->second;
+  if (run.delivery != Delivery::kPending) return refuse(record, "it waits for no delivery");
+  run.delivery_error = record.body.value("error", "");
+  run.delivery = run.delivery_error.empty() ? Delivery::kDone : Delivery::kFailed;
   return absl::OkStatus();
 }
 
@@ -142,6 +153,8 @@ Status dispatch(State& state, const Record& record) {
     case RecordType::kRunCancelling:
     case RecordType::kRunFinished:
       return apply_run(state, record);
+    case RecordType::kRunDelivered:
+      return apply_delivered(state, record);
     case RecordType::kRunDeleted:
       return apply_deleted(state, record);
     case RecordType::kBatchSubmitted:

@@ -29,6 +29,7 @@ struct RunSubmitted {
   nlohmann::json options;
   bool use_cache = true;
   std::string request{};
+  std::string request_content{};  // what two requests of one id must agree in; "": the pipeline, keys and options
 };
 struct BatchSubmitted {
   std::string batch, name;
@@ -36,6 +37,7 @@ struct BatchSubmitted {
   bool fail_fast = false;
   std::vector<RunSubmitted> runs;
   std::string request{};
+  std::string request_content{};  // as a run's
 };
 struct ArtifactFound {  // the answer to FindArtifact
   std::string run, stage, key;
@@ -76,6 +78,10 @@ struct DeleteRequested {  // of a run that is over
   std::string run;
   std::string request{};
 };
+struct RunDelivered {  // a run that has succeeded: what it made was put where it was asked for, or could not be
+  std::string run;
+  std::string error;  // "": it was
+};
 struct DrainRequested {  // nothing new starts on the node
   std::string node;
   bool drain = true;        // false: undrain
@@ -100,9 +106,10 @@ struct Restarted {};
 struct RunAbandoned {  // nobody carries the run on: its attempts are gone
   std::string run, reason;
 };
-using Input = std::variant<RunSubmitted, ArtifactFound, ArtifactMissing, AttemptStarted, AttemptFinished,
-                           CancelRequested, NodeChanged, TimerFired, Restarted, RunAbandoned, BatchSubmitted,
-                           PauseRequested, RetryRequested, DeleteRequested, DrainRequested, QueueRequested, NodeReport>;
+using Input =
+    std::variant<RunSubmitted, ArtifactFound, ArtifactMissing, AttemptStarted, AttemptFinished, CancelRequested,
+                 NodeChanged, TimerFired, Restarted, RunAbandoned, BatchSubmitted, PauseRequested, RetryRequested,
+                 DeleteRequested, DrainRequested, QueueRequested, NodeReport, RunDelivered>;
 
 // ---- actions
 
@@ -121,7 +128,7 @@ struct StopAttempt {  // likewise
   uint64_t epoch = 0;
   int64_t grace_ms = 0;  // between TERM and KILL; 0: KILL at once
 };
-struct RunEnded {
+struct RunEnded {  // succeeded: to be delivered; asked for again after a restart until RunDelivered is recorded
   std::string run;
   RunState state = RunState::kSucceeded;
 };
@@ -130,8 +137,9 @@ struct SyncNode {  // tell the agent; `desired` is as of this step, so that noth
 };
 struct Answer {  // to the request of this id
   std::string request;
-  std::string result;  // run_submitted, batch_submitted, retry: the id; else ""
-  std::string error;   // why it was refused; "" if it was not
+  std::string result;                             // run_submitted, batch_submitted, retry: the id; else ""
+  std::string error;                              // why it was refused; "" if it was not
+  absl::StatusCode code = absl::StatusCode::kOk;  // of the error
 };
 using Action = std::variant<FindArtifact, StartAttempt, StopAttempt, RunEnded, SyncNode, Answer>;
 

@@ -36,9 +36,9 @@ void Step::touch_lease(uint64_t epoch) {
 }
 
 void Step::handle(const NodeReport& input) {
-  if (input.node.empty()) return refuse("a node without a name");
+  if (input.node.empty()) return refuse("a node without a name", absl::StatusCode::kInvalidArgument);
   if (input.inventory.cores < 1 || input.inventory.gpus < 0 || input.inventory.gpus > 64) {
-    return refuse("node " + input.node + " has no cores, or more than 64 GPUs");
+    return refuse("node " + input.node + " has no cores, or more than 64 GPUs", absl::StatusCode::kInvalidArgument);
   }
   const auto found = scheduler_.state_.nodes.find(input.node);
   const Node* node = found == scheduler_.state_.nodes.end() ? nullptr : &found->second;
@@ -52,7 +52,7 @@ void Step::handle(const NodeReport& input) {
   const bool ours = input.session == node->session;  // if not, it has not been told its session yet
   if (ours && heard.session == input.session && input.seq <= heard.seq) {
     touched_.erase(input.node);
-    return refuse("a report of node " + input.node + " that was overtaken");
+    return refuse("a report of node " + input.node + " that was overtaken", absl::StatusCode::kAborted);
   }
   heard.at_ms = now_ms_;
   if (!same(*node, input.inventory)) join(input, true);

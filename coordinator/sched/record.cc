@@ -9,13 +9,14 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::pair<RecordType, const char*>, 31> kNames = {{
+constexpr std::array<std::pair<RecordType, const char*>, 32> kNames = {{
     {RecordType::kRunSubmitted, "run_submitted"},
     {RecordType::kRunStarted, "run_started"},
     {RecordType::kRunPaused, "run_paused"},
     {RecordType::kRunResumed, "run_resumed"},
     {RecordType::kRunCancelling, "run_cancelling"},
     {RecordType::kRunFinished, "run_finished"},
+    {RecordType::kRunDelivered, "run_delivered"},
     {RecordType::kRunDeleted, "run_deleted"},
     {RecordType::kBatchSubmitted, "batch_submitted"},
     {RecordType::kQueueChanged, "queue_changed"},
@@ -50,6 +51,56 @@ const char* name_of(RecordType type) {
     if (value == type) return name;
   }
   return "";
+}
+
+const char* run_state_after(const Record& record) {
+  switch (record.type) {
+    case RecordType::kRunSubmitted:
+      return name_of(record.body.value("queued", false) ? RunState::kQueued : RunState::kRunning);
+    case RecordType::kRunStarted:
+      return name_of(RunState::kRunning);
+    case RecordType::kRunCancelling:
+      return name_of(RunState::kCancelling);
+    case RecordType::kRunFinished:
+      for (const RunState state :
+           {RunState::kSucceeded, RunState::kFailed, RunState::kCancelled, RunState::kInterrupted}) {
+        if (record.body.value("state", "") == name_of(state)) return name_of(state);
+      }
+      return nullptr;
+    default:
+      return nullptr;
+  }
+}
+
+const char* stage_state_after(const Record& record) {
+  switch (record.type) {
+    case RecordType::kStageLooking:
+      return name_of(StageState::kLooking);
+    case RecordType::kStageCached:
+      return name_of(StageState::kSucceeded);
+    case RecordType::kStageReady:
+      return name_of(StageState::kReady);
+    case RecordType::kStageSkipped:
+      return name_of(StageState::kSkipped);
+    case RecordType::kStageFailed:
+      return name_of(StageState::kFailed);
+    case RecordType::kStageCancelled:
+      return name_of(StageState::kCancelled);
+    case RecordType::kStageReset:
+      return name_of(StageState::kPending);
+    case RecordType::kAttemptGranted:
+      return name_of(StageState::kRunning);
+    case RecordType::kAttemptFinished: {
+      const std::string outcome = record.body.value("outcome", "");
+      return name_of(outcome == "retry"       ? StageState::kWaiting
+                     : outcome == "remake"    ? StageState::kPending
+                     : outcome == "succeeded" ? StageState::kSucceeded
+                     : outcome == "failed"    ? StageState::kFailed
+                                              : StageState::kCancelled);
+    }
+    default:
+      return nullptr;
+  }
 }
 
 json to_json(const Record& record) {

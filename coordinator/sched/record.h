@@ -19,6 +19,7 @@ enum class RecordType {
   kRunResumed,       // (none)
   kRunCancelling,    // reason, timedOut
   kRunFinished,      // state, reason
+  kRunDelivered,     // error; "": it was
   kRunDeleted,       // (none)
   kBatchSubmitted,   // batch, name, maxParallel, failFast; its runs follow
   kQueueChanged,     // queue, cores, gpus, memoryBytes
@@ -58,6 +59,11 @@ struct Record {
 const char* name_of(RecordType type);  // "run_submitted", ...
 nlohmann::json to_json(const Record& record);
 StatusOr<Record> record_from_json(const nlohmann::json& json);  // DataLoss if it is none
+
+// The states that a record leads to, from the record alone (later records of the same transaction may have changed
+// them since): of its run, null if it leaves it as it is; of its stage, null if it is about none, or leaves it.
+const char* run_state_after(const Record& record);
+const char* stage_state_after(const Record& record);
 
 // Changes `state` by one record. DataLoss, with nothing changed, if the record cannot follow this state.
 Status apply(State& state, const Record& record);

@@ -10,9 +10,11 @@ namespace {
 using nlohmann::json;
 
 json content(const RunSubmitted& input) {
+  if (!input.request_content.empty()) return {"submit", input.request_content};
   return {"submit", to_json(input.pipeline), input.keys, input.options, input.use_cache};
 }
 json content(const BatchSubmitted& input) {
+  if (!input.request_content.empty()) return {"submit", input.request_content};
   json runs = json::array();
   for (const RunSubmitted& run : input.runs) runs.push_back(content(run));
   return {"batch", input.name, input.max_parallel, input.fail_fast, runs};
@@ -70,10 +72,10 @@ bool Step::answered(const std::string& request, const std::string& digest) {
   const auto found = scheduler_.state_.requests.find(request);
   if (found == scheduler_.state_.requests.end()) return false;
   if (found->second.digest == digest) {
-    result_.actions.push_back(Answer{request, found->second.result, ""});
+    result_.actions.push_back(Answer{request, found->second.result, "", absl::StatusCode::kOk});
   } else {
-    refuse("the request id " + request + " was used for another request");
-    result_.actions.push_back(Answer{request, "", result_.refused});
+    refuse("the request id " + request + " was used for another request", absl::StatusCode::kAlreadyExists);
+    result_.actions.push_back(Answer{request, "", result_.refused, result_.refused_code});
   }
   return true;
 }
@@ -82,7 +84,8 @@ void Step::answer(const std::string& request, const std::string& digest) {
   if (result_.refused.empty()) {
     emit(RecordType::kRequestDone, "", "", {{"id", request}, {"digest", digest}, {"result", result_id_}});
   }
-  result_.actions.push_back(Answer{request, result_.refused.empty() ? result_id_ : "", result_.refused});
+  result_.actions.push_back(
+      Answer{request, result_.refused.empty() ? result_id_ : "", result_.refused, result_.refused_code});
 }
 
 std::string Step::submit(const RunSubmitted& input, const std::string& batch, bool queued) {
@@ -107,9 +110,10 @@ void Step::handle(const RunSubmitted& input) {
 void Step::handle(const BatchSubmitted& input) {
   const std::string id =
       input.batch.empty() ? input.name + "-" + std::to_string(scheduler_.state_.last_run + 1) : input.batch;
-  if (input.runs.empty()) return refuse("a batch without runs");
+  if (input.runs.empty()) return refuse("a batch without runs", absl::StatusCode::kInvalidArgument);
   for (const RunSubmitted& run : input.runs) {
-    if (!run.run.empty() && find_run(run.run) != nullptr) return refuse("the run " + run.run + " exists");
+    if (!run.run.empty() && find_run(run.run) != nullptr)
+      return refuse("the run " + run.run + " exists", absl::StatusCode::kAlreadyExists);
   }
   if (!emit(RecordType::kBatchSubmitted, "", "",
             {{"batch", id}, {"name", input.name}, {"maxParallel", input.max_parallel}, {"failFast", input.fail_fast}}))
@@ -125,7 +129,7 @@ void Step::cancel(Run& run, const std::string& reason, bool force) {
 
 void Step::handle(const CancelRequested& input) {
   Run* run = find_run(input.run);
-  if (run == nullptr) return refuse("no run " + input.run);
+  if (run == nullptr) return refuse("no run " + input.run, absl::StatusCode::kNotFound);
   if (is_over(run->state)) return refuse("run " + input.run + " is over");
   if (run->state == RunState::kCancelling && !input.force) return refuse("run " + input.run + " is being cancelled");
   cancel(*run, input.reason, input.force);
@@ -133,7 +137,7 @@ void Step::handle(const CancelRequested& input) {
 
 void Step::handle(const PauseRequested& input) {
   const Run* run = find_run(input.run);
-  if (run == nullptr) return refuse("no run " + input.run);
+  if (run == nullptr) return refuse("no run " + input.run, absl::StatusCode::kNotFound);
   if (is_over(run->state)) return refuse("run " + input.run + " is over");
   if (run->paused == input.paused) return refuse("run " + input.run + (input.paused ? " is paused" : " is not paused"));
   emit(input.paused ? RecordType::kRunPaused : RecordType::kRunResumed, input.run, "", json::object());
@@ -141,9 +145,10 @@ void Step::handle(const PauseRequested& input) {
 
 void Step::handle(const RetryRequested& input) {
   const Run* run = find_run(input.run);
-  if (run == nullptr) return refuse("no run " + input.run);
-  if (!is_over(run->state)) return refuse("run " + input.run + " is not over");
-  if (run->state == RunState::kSucceeded) return refuse("run " + input.run + " has succeeded");
+  if (run == nullptr) return refuse("no run " + input.run, absl::StatusCode::kNotFound);
+  if (!is_over(run->state)) return refuse("run " + input.run + " is not over: there is nothing to repeat");
+  if (run->state == RunState::kSucceeded)
+    return refuse("run " + input.run + " has succeeded: there is nothing to repeat");
   spec::Pipeline pipeline = run->pipeline;
   json keys = json::object(), notes = json::object();
   for (const Stage& stage : run->stages) {
@@ -165,13 +170,24 @@ void Step::handle(const RetryRequested& input) {
 
 void Step::handle(const DeleteRequested& input) {
   const Run* run = find_run(input.run);
-  if (run == nullptr) return refuse("no run " + input.run);
+  if (run == nullptr) return refuse("no run " + input.run, absl::StatusCode::kNotFound);
+  if (!is_over(run->state)) return refuse("run " + input.run + " is not over: cancel it first");
+  for (const Stage& stage : run->stages) {
+    if (!stage.links.leases.empty()) return refuse("something of run " + input.run + " still runs");
+  }
   emit(RecordType::kRunDeleted, input.run, "", json::object());
+}
+
+void Step::handle(const RunDelivered& input) {
+  const Run* run = find_run(input.run);
+  if (run == nullptr) return refuse("no run " + input.run, absl::StatusCode::kNotFound);
+  if (run->delivery != Delivery::kPending) return refuse("run " + input.run + " waits for no delivery");
+  emit(RecordType::kRunDelivered, input.run, "", {{"error", input.error}});
 }
 
 void Step::handle(const DrainRequested& input) {
   const auto node = scheduler_.state_.nodes.find(input.node);
-  if (node == scheduler_.state_.nodes.end()) return refuse("no node " + input.node);
+  if (node == scheduler_.state_.nodes.end()) return refuse("no node " + input.node, absl::StatusCode::kNotFound);
   if (!input.drain) {
     if (!node->second.draining) return refuse("node " + input.node + " is not being drained");
     emit(RecordType::kNodeUndrained, "", "", {{"node", input.node}});

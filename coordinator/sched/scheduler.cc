@@ -120,6 +120,9 @@ void Step::handle(const Restarted&) {
       if (stage.state == StageState::kLooking) result_.actions.push_back(FindArtifact{id, name, stage.key});
     }
   }
+  for (const auto& [id, run] : scheduler_.state_.runs) {
+    if (run.delivery == Delivery::kPending) result_.actions.push_back(RunEnded{id, run.state});
+  }
   for (const auto& [epoch, lease] : scheduler_.state_.leases) {
     if (!lease.embedded()) continue;
     const Stage& stage = find_run(lease.run)->stages[lease.stage];

@@ -26,9 +26,10 @@
 namespace gridquant::sched {
 
 struct StepResult {
-  std::vector<Record> records;  // one transaction
-  std::vector<Action> actions;  // to be performed when they are durable
-  std::string refused;          // why the input changed nothing, if it was refused
+  std::vector<Record> records;                            // one transaction
+  std::vector<Action> actions;                            // to be performed when they are durable
+  std::string refused;                                    // why the input changed nothing, if it was refused
+  absl::StatusCode refused_code = absl::StatusCode::kOk;  // then: NotFound, FailedPrecondition, ...
 };
 
 struct Limits {

@@ -120,6 +120,8 @@ void walk(Sink& sink, const Run& run) {
   sink.number("created", run.created_ms);
   sink.number("started", run.started_ms);
   sink.number("finished", run.finished_ms);
+  sink.number("delivery", static_cast<int64_t>(run.delivery));
+  sink.text("deliveryError", run.delivery_error);
   sink.number("events", static_cast<int64_t>(run.events));
   for (const Stage& stage : run.stages) walk(sink, stage);
 }

@@ -16,6 +16,8 @@
 namespace gridquant::sched {
 
 enum class StageState { kPending, kLooking, kReady, kRunning, kWaiting, kSucceeded, kFailed, kSkipped, kCancelled };
+// Of what a succeeded run made, into its output folder.
+enum class Delivery { kNone, kPending, kDone, kFailed };
 enum class RunState { kQueued, kRunning, kCancelling, kSucceeded, kFailed, kCancelled, kInterrupted };
 
 const char* name_of(StageState state);  // "pending", "looking", ...
@@ -96,6 +98,8 @@ struct Run {
   bool timed_out = false;  // it is being cancelled because its deadline has passed
   std::string reason;
   Tick created_ms = 0, started_ms = 0, finished_ms = 0;
+  Delivery delivery = Delivery::kNone;  // pending from its success on
+  std::string delivery_error;
   uint64_t events = 0;  // records of this run so far: the last one's Record::seq
   std::vector<Stage> stages;
   std::map<std::string, size_t> index;  // name -> position in stages

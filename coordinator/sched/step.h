@@ -30,6 +30,7 @@ class Step {
   void handle(const PauseRequested& input);
   void handle(const RetryRequested& input);
   void handle(const DeleteRequested& input);
+  void handle(const RunDelivered& input);
   void handle(const DrainRequested& input);
   void handle(const QueueRequested& input);
   void handle(const NodeReport& input);
@@ -47,7 +48,10 @@ class Step {
 
  private:
   bool emit(RecordType type, const std::string& run, const std::string& stage, nlohmann::json body);
-  void refuse(std::string why) { result_.refused = std::move(why); }
+  void refuse(std::string why, absl::StatusCode code = absl::StatusCode::kFailedPrecondition) {
+    result_.refused = std::move(why);
+    result_.refused_code = code;
+  }
   Run* find_run(const std::string& id);
   Stage* find_stage(const std::string& run, const std::string& stage);
   Stage* find_attempt(const std::string& run, const std::string& stage, uint64_t epoch);

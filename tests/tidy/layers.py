@@ -25,13 +25,19 @@ MAY_INCLUDE = {
     "coordinator/spec": ("engine/base", "stages/catalog"),
     "coordinator/sched": ("coordinator/spec/pipeline.h", "engine/base/status.h"),
     "coordinator/store": ("engine/base", "stages/catalog", "coordinator/spec/pipeline.h", "coordinator/sched"),
+    "coordinator/deliver": ("coordinator/sched", "coordinator/spec/pipeline.h", "engine/base", "engine/eval/report.h",
+                            "engine/eval/chart_js.h", "stages/task.h", "stages/warnings.h"),
+    "coordinator/control": ("coordinator/spec", "coordinator/sched", "coordinator/store", "coordinator/deliver",
+                            "engine/base", "stages/task.h", "stages/warnings.h"),
+    "coordinator/rpc": ("coordinator/control", "coordinator/spec", "coordinator/sched", "coordinator/store",
+                        "engine/base"),
     "coordinator/client": ("engine/base",),
     "node/agent": ("engine/base/status.h", "coordinator/sched"),
     "node/launch": ("engine/base", "node/agent"),
     "node/worker": ENGINE_BELOW_STAGES + ("stages",),
-    "cli": ("coordinator/client", "coordinator/spec", "coordinator/sched", "coordinator/store", "node/agent",
-            "node/launch", "stages/catalog", "stages/task.h", "engine/base", "engine/device/cpu.h",
-            "engine/eval/report.h", "engine/eval/chart_js.h"),
+    "cli": ("coordinator/client", "coordinator/spec", "coordinator/sched", "coordinator/store", "coordinator/deliver",
+            "coordinator/control", "coordinator/rpc", "node/agent", "node/launch", "stages/catalog", "stages/task.h",
+            "stages/warnings.h", "engine/base", "engine/device/cpu.h", "engine/eval/report.h"),
 }
 ROOTS = {"engine", "stages", "coordinator", "node", "cli"}
 ANYTHING = ("tests", "bench")  # may include every folder

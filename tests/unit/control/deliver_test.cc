@@ -1,5 +1,5 @@
 // Delivery: the output folder has a whole checkpoint or the one from before, whatever fails on the way.
-#include "cli/deliver.h"
+#include "coordinator/deliver/deliver.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include "engine/base/digest.h"
 #include "stages/task.h"
 
-namespace gridquant::cli {
+namespace gridquant::deliver {
 namespace {
 
 using nlohmann::json;
@@ -124,4 +124,4 @@ TEST_F(DeliverTest, AnOutputThatCannotBeWrittenIsFoundOut) {
 }
 
 }  // namespace
-}  // namespace gridquant::cli
+}  // namespace gridquant::deliver

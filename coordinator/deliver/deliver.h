@@ -11,7 +11,7 @@
 #include "engine/base/env.h"
 #include "engine/base/status.h"
 
-namespace gridquant::cli {
+namespace gridquant::deliver {
 
 // Makes the folder and writes a little into it, so that a folder that cannot be written is known before hours of work.
 Status probe_output(base::Env& env, const std::string& output);
@@ -34,4 +34,4 @@ Status deliver_checkpoints(base::Env& env, const Delivery& delivery);
 // report.json and report.html.
 Status deliver_report(base::Env& env, const std::string& output, const nlohmann::json& report);
 
-}  // namespace gridquant::cli
+}  // namespace gridquant::deliver

@@ -1,14 +1,14 @@
 // Delivery of checkpoints and reports.
-#include "cli/deliver.h"
+#include "coordinator/deliver/deliver.h"
 
 #include <set>
 
-#include "cli/times.h"
+#include "coordinator/deliver/times.h"
 #include "engine/eval/chart_js.h"
 #include "engine/eval/report.h"
 #include "stages/task.h"
 
-namespace gridquant::cli {
+namespace gridquant::deliver {
 namespace {
 
 using nlohmann::json;
@@ -128,4 +128,4 @@ Status deliver_report(base::Env& env, const std::string& output, const json& rep
   return base::write_file_atomically(env, base::join_path(output, "report.html"), page);
 }
 
-}  // namespace gridquant::cli
+}  // namespace gridquant::deliver

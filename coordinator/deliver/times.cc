@@ -1,9 +1,9 @@
 // See times.h.
-#include "cli/times.h"
+#include "coordinator/deliver/times.h"
 
 #include <ctime>
 
-namespace gridquant::cli {
+namespace gridquant::deliver {
 
 std::string show_utc(int64_t wall_ms) {
   const std::time_t seconds = static_cast<std::time_t>(wall_ms / 1000);
@@ -23,4 +23,4 @@ double stage_seconds(const sched::Stage& stage, int64_t now_ms) {
   return static_cast<double>(total_ms) / 1000.0;
 }
 
-}  // namespace gridquant::cli
+}  // namespace gridquant::deliver
