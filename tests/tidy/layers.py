@@ -30,14 +30,15 @@ MAY_INCLUDE = {
     "coordinator/control": ("coordinator/spec", "coordinator/sched", "coordinator/store", "coordinator/deliver",
                             "engine/base", "stages/task.h", "stages/warnings.h"),
     "coordinator/rpc": ("coordinator/control", "coordinator/spec", "coordinator/sched", "coordinator/store",
-                        "engine/base"),
-    "coordinator/client": ("engine/base",),
+                        "coordinator/auth", "engine/base"),
+    "coordinator/auth": ("engine/base",),
+    "coordinator/client": ("engine/base", "coordinator/auth"),
     "node/agent": ("engine/base/status.h", "coordinator/sched"),
     "node/launch": ("engine/base", "node/agent"),
     "node/worker": ENGINE_BELOW_STAGES + ("stages",),
     "cli": ("coordinator/client", "coordinator/spec", "coordinator/sched", "coordinator/store", "coordinator/deliver",
-            "coordinator/control", "coordinator/rpc", "node/agent", "node/launch", "stages/catalog", "stages/task.h",
-            "stages/warnings.h", "engine/base", "engine/device/cpu.h", "engine/eval/report.h"),
+            "coordinator/control", "coordinator/rpc", "coordinator/auth", "node/agent", "node/launch", "stages/catalog",
+            "stages/task.h", "stages/warnings.h", "engine/base", "engine/device/cpu.h", "engine/eval/report.h"),
 }
 ROOTS = {"engine", "stages", "coordinator", "node", "cli"}
 ANYTHING = ("tests", "bench")  # may include every folder
@@ -55,7 +56,7 @@ LIBRARIES = (
     (r"^openssl/", ("engine/base",)),
     (r"^hwy/", ("engine", "tests/unit")),
     (r"^omp\.h", ("engine/device", "engine/ops", "engine/quant")),
-    (r"^(grpc|grpcpp|google/protobuf)/", ("coordinator/rpc", "coordinator/client", "node/rpc")),
+    (r"^(grpc|grpcpp|google/protobuf)/", ("coordinator/rpc", "coordinator/auth", "coordinator/client", "node/rpc")),
     (r"^mpi\.h", ("engine/comm/mpi_comm.cc",)),
     (r"^nccl\.h", ("engine/comm/nccl_comm.cc",)),
     (r"^(cuda|cublas|cusolver|cub/)", ("engine/device/cuda",)),
