@@ -1,5 +1,5 @@
-// How the two sides of a connection prove who they are, as options and the environment say it. Plain data; credentials.h
-// makes gRPC's objects of it.
+// How the two sides of a connection prove who they are, as options and the environment say it. Plain data;
+// credentials.h makes gRPC's objects of it.
 #pragma once
 
 #include <string>
