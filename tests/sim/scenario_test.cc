@@ -68,7 +68,8 @@ class Player {
     } else if (verb == "until") {  // something like this happens; it is on no disk yet then
       words >> first;
       const auto seen = [&] {
-        return !cluster_.trace.empty() && cluster_.trace.back().find(first) != std::string::npos;
+        return std::any_of(cluster_.trace.begin(), cluster_.trace.end(),
+                           [&](const std::string& line) { return line.find(first) != std::string::npos; });
       };
       for (int ms = 0; ms < 60'000 && !seen(); ++ms) cluster_.advance(cluster_.now() + 1);
     } else if (verb == "explain") {
