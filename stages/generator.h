@@ -8,6 +8,10 @@
 // prompts, BOS alone (EOS for tokenizers that have none). Where the model ends its document (EOS), EOS stays and the
 // next start follows, as when documents are packed.
 //
+// Where rotary frequencies depend on the length of the sequence (dynamic scaling, LongRoPE), they are from the first
+// token on those of a whole sequence, as in every later pass over it. transformers' generate begins with those of a
+// short text, and changes them on the way.
+//
 // The same seed gives the same tokens for any number of threads: sequences go through products in groups that the data
 // fix, and each token has a random number of its own.
 #pragma once

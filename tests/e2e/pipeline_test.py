@@ -42,6 +42,16 @@ def check_report(run, checks):
     checks.that(quantize["fallbacks"] == [], "nothing fell back to rounding")
 
 
+def check_digest(run, checks):
+    """The digest of the token ids (what it is of: tests/unit/text/dataset_test.cc) stands in both reports."""
+    stored = next(iter(run.work.glob("artifacts/*/tokens.json")))
+    told = json.loads(stored.read_text(encoding="utf-8"))["digest"]
+    reported = run.report()["calibration"]["tokens_digest"]
+    checks.that(len(told) == 64 and reported == told, f"report.json has the digest of the tokens: {reported}, {told}")
+    page = (run.output / "report.html").read_text(encoding="utf-8")
+    checks.that(told in page, "report.html has the digest of the tokens")
+
+
 def cached_stages(run):
     return [stage["name"] for stage in run.report()["stages"] if stage["cached"]]
 
@@ -85,6 +95,7 @@ def main():
     run = Gridquant(binaries, fresh(folder))
     if check_first_run(run, checks):
         check_report(run, checks)
+        check_digest(run, checks)
         check_views(run, checks)
         check_cache(run, checks)
         check_damage(run, checks)

@@ -56,6 +56,8 @@ BANS = (
     ban(r"\busing\s+namespace\b(?!\s+std::\w*literals)", "no using namespace", is_main),
     ban(r"(?:(?<![\w.>:])|(?<=std::))(exit|abort|_exit|quick_exit)\s*\(", "only a main ends the process",
         lambda s: is_main(s) or in_any(s, "tests", "bench", "node/launch")),
+    # The macro's left side is followed by "= value": of a ? b : c that would assign to c alone.
+    ban(r"\bGQ_ASSIGN_OR_RETURN\(\s*(?:[^,()?]|\([^()]*\))*\?", "a left side with ?: assigns to one branch alone"),
     ban(r"(?<!\w)new\s+\w|(?<![\w=] )(?<!=)\bdelete\s+\w", "ownership is a unique_ptr or a value",
         # The log is never destroyed.
         lambda s: in_any(s, "tests", "bench") or s.path == "engine/base/log.cc"),

@@ -75,6 +75,7 @@ PLANTED = [
     ("banned", "engine/base/a.cc", "using namespace std;\n", "using namespace"),
     ("banned", "engine/base/a.cc", "void e() { std::exit(1); }\n", "ends the process"),
     ("banned", "engine/base/a.cc", "int* n() { return new int(1); }\n", "ownership"),
+    ("banned", "engine/base/a.cc", "GQ_ASSIGN_OR_RETURN(a() ? b : c, f());\n", "one branch alone"),
     ("banned", "engine/base/a.cc", "// TODO: later\n", "unfinished"),
     ("banned", "scripts/x.sh", "cd /work/main\n", "one machine"),
     ("banned", "engine/base/CMakeLists.txt", "add_compile_options(-march=native)\n", "portable"),
@@ -114,7 +115,8 @@ class Rules(unittest.TestCase):
         files["engine/base/a.cc"] += (
             "static Log& log() { static Log& log = *new Log; return log; }\n"
             "auto p = std::unique_ptr<T>(new T());\nT(const T&) = delete;\nint n = snprintf(b, 3, \"x\");\n"
-            "// rand(), system(), throw\nint new_rand(int renewed);\n")
+            "// rand(), system(), throw\nint new_rand(int renewed);\n"
+            "GQ_ASSIGN_OR_RETURN(auto x, a ? b() : c());\nGQ_ASSIGN_OR_RETURN((a ? b : c), d());\n")
         self.assertEqual([str(finding) for finding in check(files)], [])
 
 

@@ -19,7 +19,10 @@ using tensor::Tensor;
 constexpr int64_t kSequences = 3;
 constexpr int64_t kTokens = 37;
 
-ModelConfig config_of(const std::string& architecture) {
+// A model of `kind`: an architecture, or Llama with frequencies that depend on the length of the sequence.
+ModelConfig config_of(const std::string& kind) {
+  const bool by_length = kind == "dynamic" || kind == "longrope";
+  const std::string architecture = by_length ? "LlamaForCausalLM" : kind;
   ModelConfig c;
   c.architecture = architecture;
   c.hidden_size = 20;
@@ -38,6 +41,14 @@ ModelConfig config_of(const std::string& architecture) {
     c.expert_intermediate_size = 13;
   }
   if (architecture != "LlamaForCausalLM" && architecture != "MixtralForCausalLM") c.windows = {9};
+  if (by_length) {
+    RopeConfig& rope = c.ropes[0];
+    rope.scaling = kind == "dynamic" ? RopeScaling::kDynamic : RopeScaling::kLongRope;
+    rope.original_positions = kTokens / 2;
+    rope.factor = 3;
+    rope.short_factors = {1, 1, 1};
+    rope.long_factors = {1, 2, 3};
+  }
   if (architecture == "Gemma2ForCausalLM") {
     c.attention_soft_cap = 2;
     c.norm_plus_one = true;
@@ -141,7 +152,8 @@ TEST_P(Decode, EqualsTheFullForward) {
 
 INSTANTIATE_TEST_SUITE_P(Model, Decode,
                          testing::Values("LlamaForCausalLM", "MixtralForCausalLM", "MistralForCausalLM",
-                                         "Qwen3ForCausalLM", "Gemma2ForCausalLM", "Phi3ForCausalLM"),
+                                         "Qwen3ForCausalLM", "Gemma2ForCausalLM", "Phi3ForCausalLM", "dynamic",
+                                         "longrope"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace
