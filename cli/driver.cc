@@ -51,10 +51,24 @@ int64_t RunDriver::now_ms() const {
   return seams_.clock.monotonic_ms() + wall_minus_monotonic_ms_;
 }
 
+namespace {
+
+// This machine has room for every gang of the pipeline: ranks beyond its cores share them.
+int cores_for(const spec::Pipeline& pipeline, int cores) {
+  int most = cores;
+  for (const spec::StagePlan& stage : pipeline.stages) {
+    most = std::max(most, stage.gang_ranks * std::clamp(stage.cores, 1, cores));
+  }
+  return most;
+}
+
+}  // namespace
+
 Status RunDriver::drive(const sched::RunSubmitted& submitted, const std::map<std::string, store::StageKey>& keys) {
   run_id_ = submitted.run;
   keys_ = keys;
-  inputs_.push_back(sched::NodeChanged{kNode, options_.cores, options_.memory_bytes, true});
+  inputs_.push_back(
+      sched::NodeChanged{kNode, cores_for(submitted.pipeline, options_.cores), options_.memory_bytes, true});
   inputs_.push_back(submitted);
   while (true) {
     seams_.output.tick(now_ms());

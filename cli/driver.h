@@ -27,6 +27,7 @@ namespace gridquant::cli {
 struct DriverOptions {
   std::string workdir;  // absolute
   std::string worker;   // path of gridquant-worker
+  std::string mpirun;   // path; needed by stages of several ranks
   int threads = 0;      // of each stage; 0: what resources.cores says, else all
   int cores = 1;        // of this machine
   int64_t memory_bytes = 0;
@@ -70,6 +71,7 @@ class RunDriver {
   };
 
   int64_t now_ms() const;
+  int gang_ranks(const std::string& stage) const { return run().stages[run().index.at(stage)].plan.gang_ranks; }
   Status settle();  // all waiting inputs: step, commit, tell, act
   Status commit(const std::vector<sched::Record>& records);
   void tell(const sched::Record& record);

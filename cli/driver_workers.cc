@@ -3,6 +3,7 @@
 
 #include "cli/driver.h"
 #include "coordinator/store/workdir.h"
+#include "node/launch/mpirun.h"
 #include "stages/task.h"
 #include "stages/warnings.h"
 
@@ -39,7 +40,11 @@ void RunDriver::effect(const node::LaunchProcess& effect) {
   const sched::Stage& stage = run().stages[run().index.at(worker.stage)];
   const int number = stage.attempts.back().number;
   node::LaunchSpec spec;
-  spec.argv = {options_.worker, "--task", store::attempt_file(options_.workdir, run_id_, worker.stage, number, "json")};
+  const int ranks = gang_ranks(worker.stage);
+  spec.argv = node::local_command(
+      {options_.mpirun,
+       ranks,
+       {options_.worker, "--task", store::attempt_file(options_.workdir, run_id_, worker.stage, number, "json")}});
   spec.log_path = store::attempt_file(options_.workdir, run_id_, worker.stage, number, "log");
   spec.keep_fds = options_.keep_fds;
   const StatusOr<int64_t> pid = seams_.launcher.start(effect.epoch, spec);
@@ -64,9 +69,9 @@ void RunDriver::effect(const node::ReportFinished& effect) {
   const Worker worker = std::move(found->second);
   workers_.erase(found);
   sched::AttemptFinished finished{.run = run_id_, .stage = worker.stage, .epoch = effect.epoch};
-  finished.exit_code = effect.exit_code;
+  finished.exit_code = gang_ranks(worker.stage) > 1 ? node::gang_exit_code(effect.exit_code) : effect.exit_code;
   finished.message = effect.message;
-  finished.failure = failure_class_for(effect.exit_code);
+  finished.failure = failure_class_for(finished.exit_code);
   const sched::Stage& stage = run().stages[run().index.at(worker.stage)];
   if (effect.exit_code == 0) {
     const StatusOr<stages::Artifact> artifact = stages::read_artifact(seams_.env, artifact_of(worker.stage));
@@ -129,6 +134,7 @@ void RunDriver::on_line(uint64_t epoch, const std::string& line) {
 
 void RunDriver::on_worker_event(uint64_t epoch, Worker& worker, const json& event) {
   const std::string kind = event.value("event", "");
+  if (kind == "heartbeat") return;  // this process sees by itself whether the worker lives
   const std::string message = event.value("message", "");
   if (kind == "progress") {
     seams_.output.progress({worker.stage, event.value("done", int64_t{0}), event.value("total", int64_t{0}),

@@ -2,11 +2,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <ostream>
 
 #include <CLI/CLI.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/driver.h"
@@ -17,6 +19,7 @@
 #include "coordinator/store/workdir.h"
 #include "engine/device/cpu.h"
 #include "engine/eval/report.h"
+#include "node/launch/mpirun.h"
 
 namespace gridquant::cli {
 namespace {
@@ -54,7 +57,7 @@ class RunCommand {
     const StatusOr<std::string> text = base::read_file(env_, absolute(invocation_, options_.file));
     if (!text.ok()) return fail(invocation_, options_.format, text.status(), kExitUsage), false;
     const spec::ParseOptions parse{
-        .file = options_.file, .params = *params, .working_folder = invocation_.working_folder, .one_cpu_rank = true};
+        .file = options_.file, .params = *params, .working_folder = invocation_.working_folder, .one_cpu_node = true};
     spec::ParseResult result = spec::parse_pipeline(*text, parse);
     if (!result.pipeline) {
       if (options_.format == "json") {
@@ -125,6 +128,7 @@ class RunCommand {
     DriverOptions options;
     options.workdir = workdir_;
     options.worker = worker_;
+    GQ_ASSIGN_OR_RETURN(options.mpirun, mpirun_for(submitted.pipeline));
     options.threads = options_.threads;
     options.cores = cpu_.cores;
     options.memory_bytes = static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
@@ -143,6 +147,19 @@ class RunCommand {
         advise(driver.run());
     }
     return absl::OkStatus();
+  }
+
+  // Its path where a stage wants several ranks.
+  static StatusOr<std::string> mpirun_for(const spec::Pipeline& pipeline) {
+    const char* path = std::getenv("PATH");
+    const std::string mpirun = node::find_program("mpirun", path != nullptr ? path : "");
+    for (const spec::StagePlan& stage : pipeline.stages) {
+      if (stage.gang_ranks == 1 || !mpirun.empty()) continue;
+      return absl::FailedPreconditionError(absl::StrCat("stage '", stage.name, "' asks for ", stage.gang_ranks,
+                                                        " ranks, which mpirun starts, and there is none on PATH; "
+                                                        "install openmpi-bin, or ask for one rank"));
+    }
+    return mpirun;
   }
 
   Status deliver(const RunDriver& driver, RunOutput& output) {

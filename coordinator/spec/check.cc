@@ -121,8 +121,9 @@ void check_scalar(const YNode& node, const FormatField& field, const YNode* key,
   const auto issue = check_value(value, field, name_of(field, key));
   if (!issue) return;
   if (value.is_string() && node.text.find("${") != std::string::npos) {
-    return report({Code::kNotAvailableHere, "expressions are evaluated only in 'with' and 'if'", "write the value"},
-                  node.at, sink);
+    return report(
+        {Code::kNotAvailableHere, "expressions are evaluated only in 'with', 'if' and 'resources'", "write the value"},
+        node.at, sink);
   }
   Issue shown = *issue;
   if (shown.code == Code::kBadChoice && shown.hint.empty()) shown.hint = sink.suggest(node.text, field.choices);

@@ -47,7 +47,7 @@ constexpr auto kCodes = std::to_array<CodeInfo>({
      "Use the same values in both matrices, or name one instance in 'needs'."},
     {Code::kImpossibleResources, "The resources asked for contradict each other.", "Change one of the two values."},
     {Code::kNotOnThisMachine, "This build runs one rank on the CPU; the stage asks for more.",
-     "Remove 'gang' and 'gpusPerRank', or submit the pipeline to a cluster that has them."},
+     "Remove 'gpusPerRank' and 'nodeSelector', or submit the pipeline to a cluster that has them."},
 
     {Code::kExpressionSyntax, "An expression cannot be read.",
      "Literals, params.X, matrix.X, stages.NAME.state, == != < <= > >= && || ! and parentheses."},

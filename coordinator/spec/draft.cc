@@ -68,24 +68,16 @@ void read_resources(const YNode* resources, StageDraft& draft, const Context& co
   if (selector != nullptr) {
     for (const YEntry& entry : selector->entries) settings.node_selector[entry.key->text] = entry.value->text;
   }
-  if (!context.options.one_cpu_rank) return;
+  if (!context.options.one_cpu_node) return;
   if (!settings.node_selector.empty()) {
     context.sink.add(Code::kNotOnThisMachine, selector->at,
                      "this machine has no labels; stage '" + draft.key->text + "' asks for a node that has",
                      "remove 'nodeSelector', or submit the pipeline to a cluster");
   }
-  const char* hint = "remove it, or submit the pipeline to a cluster";
-  const bool possible = settings.gang_ranks <= kMaxRanks && settings.gpus_per_rank <= kMaxGpusPerRank;
-  if (!possible) return;  // reported already
-  if (settings.gang_ranks > 1) {
-    context.sink.add(
-        Code::kNotOnThisMachine, find(*gang, "ranks")->at,
-        "this build runs one rank; stage '" + draft.key->text + "' asks for " + std::to_string(settings.gang_ranks),
-        hint);
-  }
-  if (settings.gpus_per_rank > 0) {
+  if (settings.gpus_per_rank > 0 && settings.gpus_per_rank <= kMaxGpusPerRank) {  // beyond: reported already
     context.sink.add(Code::kNotOnThisMachine, find(*resources, "gpusPerRank")->at,
-                     "this build runs on the CPU; stage '" + draft.key->text + "' asks for GPUs", hint);
+                     "this build runs on the CPU; stage '" + draft.key->text + "' asks for GPUs",
+                     "remove it, or submit the pipeline to a cluster");
   }
 }
 

@@ -4,6 +4,7 @@
 #include "coordinator/spec/check.h"
 #include "coordinator/spec/condition.h"
 #include "coordinator/spec/graph.h"
+#include "coordinator/spec/resources.h"
 #include "coordinator/spec/scalars.h"
 #include "coordinator/spec/spec.h"
 #include "coordinator/spec/with.h"
@@ -93,14 +94,17 @@ void read_scheduling(const YNode& spec, Pipeline& pipeline) {
   }
 }
 
-Pipeline read_document(const YNode& root, const Context& context) {
+Pipeline read_document(YDocument& document, const Context& context) {
   Pipeline pipeline;
+  const YNode& root = *document.root;
+  const YNode* spec = find(root, "spec");
+  const bool has_spec = spec != nullptr && spec->kind == YNode::Kind::kMap;
+  const Params params = has_spec ? read_params(*spec, context) : Params();
+  bind_resources(document, params, context);
   check_shape(root, pipeline_format(), nullptr, context.sink);
   read_metadata(root, pipeline);
-  const YNode* spec = find(root, "spec");
-  if (spec == nullptr || spec->kind != YNode::Kind::kMap) return pipeline;
+  if (!has_spec) return pipeline;
   read_scheduling(*spec, pipeline);
-  const Params params = read_params(*spec, context);
   pipeline.params = final_values(params);
   std::vector<StageDraft> drafts = read_stages(*spec, context);
   const Names names = collect_names(drafts, context);
@@ -123,13 +127,13 @@ ParseResult parse_pipeline(std::string_view text, const ParseOptions& options) {
   const SourceText source(text);
   Sink sink(options.file);
   ParseResult result;
-  const YDocument document = read_yaml(source, sink);
+  YDocument document = read_yaml(source, sink);
   if (document.root != nullptr && document.root->kind != YNode::Kind::kMap) {
     report(wrong_type(*document.root, {.name = "the document", .shape = Shape::kMap}, nullptr), document.root->at,
            sink);
   } else if (document.root != nullptr && is_ours(*document.root, sink)) {
     const Context context{source, sink, options, folder_of_file(options)};
-    Pipeline pipeline = read_document(*document.root, context);
+    Pipeline pipeline = read_document(document, context);
     if (sink.empty()) result.pipeline = std::move(pipeline);
   }
   result.diagnostics = sink.take_sorted();

@@ -39,7 +39,7 @@ Json object_schema(const FormatField& field, bool expressions) {
   Json properties = Json::object();
   Json required = Json::array();
   for (const FormatField& inner : field.fields) {
-    properties[inner.name] = schema_of(inner, expressions);
+    properties[inner.name] = schema_of(inner, expressions || inner.name == "resources");
     if (inner.required) required.push_back(inner.name);
   }
   schema["properties"] = std::move(properties);

@@ -27,7 +27,7 @@ struct ParseOptions {
   std::map<std::string, std::string> params = {};  // -p key=value, as text
   std::string working_folder = {};                 // what relative paths in `params` and `file` are relative to
   bool params_required = true;  // false (gridquant validate): a required param without value is no error
-  bool one_cpu_rank = false;    // true (gridquant run of this build): gangs and GPUs are refused, GQ0210
+  bool one_cpu_node = false;    // true (gridquant run of this build): GPUs and node labels are refused, GQ0210
 };
 
 struct ParseResult {

@@ -1,16 +1,11 @@
 // gridquant-worker: runs one stage of one task file and exits with a code that says whether trying again can help.
-// Started by the node agent, or by hand. Progress goes to standard output, one JSON object per line; nothing else does.
+// Started by the node agent, by mpirun (one per rank), or by hand. What it prints: json_lines.h.
 // Not here: what the stages do (stages/), and when to run them (coordinator/).
-//
-//   {"event":"progress","done":3,"total":6,"unit":"block","message":"quantizing"}
-//   {"event":"note","message":"..."}  {"event":"warning","message":"..."}
-//   {"event":"error","code":"InvalidArgument","message":"..."}   once, last, before a non-zero exit
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -22,29 +17,30 @@
 #include <string>
 #include <thread>
 
-#include <nlohmann/json.hpp>
-
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "engine/base/clock.h"
 #include "engine/base/env.h"
 #include "engine/base/status.h"
+#include "engine/comm/communicator.h"
 #include "engine/device/cpu.h"
 #include "engine/device/thread_pool.h"
 #include "engine/ops/hold_to.h"
 #include "engine/quant/solver.h"
+#include "node/worker/json_lines.h"
+#include "node/worker/ranks.h"
 #include "stages/context.h"
+#include "stages/shard.h"
 #include "stages/task.h"
 
-namespace gridquant {
+namespace gridquant::worker {
 namespace {
-
-using nlohmann::json;
 
 constexpr std::chrono::milliseconds kLockWait{5'000};  // an attempt that was told to stop needs a moment to go
 constexpr std::chrono::milliseconds kLockPoll{50};
 constexpr const char* kCoreType = "OPENBLAS_CORETYPE";
+
+// Of operations that wait for other ranks; MPI's callback can reach nothing else.
+std::atomic<int64_t> waits{0};
 
 // Set by a signal; a handler can reach nothing else.
 std::atomic<bool> stop_requested{false};
@@ -53,45 +49,10 @@ extern "C" void on_stop(int) {
   stop_requested = true;
 }
 
-// As Abseil's constructors spell it: "InvalidArgument".
-std::string code_name(absl::StatusCode code) {
-  std::string name;
-  bool start = true;
-  for (const char c : absl::StatusCodeToString(code)) {
-    if (c == '_') {
-      start = true;
-      continue;
-    }
-    name += start ? c : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    start = false;
-  }
-  return name;
-}
-
-class JsonLines final : public stages::ProgressSink {
- public:
-  void progress(int64_t done, int64_t total, std::string_view unit, std::string_view message) override {
-    write({{"event", "progress"}, {"done", done}, {"total", total}, {"unit", unit}, {"message", message}});
-  }
-  void note(std::string_view message) override { write({{"event", "note"}, {"message", message}}); }
-  void warning(std::string_view message) override { write({{"event", "warning"}, {"message", message}}); }
-  void error(const Status& status) {
-    write({{"event", "error"}, {"code", code_name(status.code())}, {"message", std::string(status.message())}});
-  }
-
- private:
-  void write(const json& event) {
-    const std::string line = event.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-    absl::MutexLock lock(&mutex_);
-    std::fwrite(line.data(), 1, line.size(), stdout);
-    std::fflush(stdout);
-  }
-  absl::Mutex mutex_;
-};
-
 struct Options {
   std::string task;
-  int threads = 0;  // 0: what the task says
+  int threads = 0;  // of each rank; 0: what the task says
+  MpiMode mpi = MpiMode::kAuto;
   bool help = false;
 };
 
@@ -103,12 +64,16 @@ StatusOr<Options> parse_options(int argc, char** argv) {
       options.help = true;
       continue;
     }
-    if (i + 1 >= argc || (name != "--task" && name != "--threads")) {
+    if (i + 1 >= argc || (name != "--task" && name != "--threads" && name != "--mpi")) {
       return absl::InvalidArgumentError(absl::StrCat("unknown or incomplete option ", name));
     }
     const std::string value = argv[++i];
     if (name == "--task") {
       options.task = value;
+      continue;
+    }
+    if (name == "--mpi") {
+      GQ_ASSIGN_OR_RETURN(options.mpi, parse_mpi_mode(value));
       continue;
     }
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), options.threads);
@@ -158,24 +123,34 @@ void restart_for_blas(const device::CpuInfo& cpu, char** argv) {
                std::strerror(errno));
 }
 
-Status run(const Options& options, const device::CpuInfo& cpu, JsonLines& progress) {
-  base::Env& env = base::posix_env();
-  GQ_ASSIGN_OR_RETURN(const stages::Task task, stages::read_task(env, options.task));
-  GQ_RETURN_IF_ERROR(env.make_folders(task.artifact));
-  ArtifactLock lock;
-  GQ_RETURN_IF_ERROR(lock.take(base::join_path(task.artifact, "lock"), progress));
-  const int wanted = options.threads > 0 ? options.threads : task.threads;
-  device::ThreadPool pool(wanted > 0 ? wanted : cpu.cores);
+void tell_machine(const stages::Task& task, const stages::StageContext& context, JsonLines& progress) {
+  const device::CpuInfo& cpu = context.cpu;
   const char* chosen = std::getenv(kCoreType);
-  progress.note(absl::StrCat(task.stage, ", attempt ", task.attempt, ": ", cpu.model, " (", cpu.kind(), "), ",
-                             pool.threads(), " threads, OpenBLAS core ", quant::blas_core_name(),
+  const std::string ranks = context.comm.size() > 1 ? absl::StrCat(context.comm.size(), " ranks of ") : "";
+  progress.note(absl::StrCat(task.stage, ", attempt ", task.attempt, ": ", cpu.model, " (", cpu.kind(), "), ", ranks,
+                             context.pool.threads(), " threads, OpenBLAS core ", quant::blas_core_name(),
                              chosen != nullptr ? absl::StrCat(" (", kCoreType, "=", chosen, ")") : ""));
   const std::string better = device::openblas_coretype_for(cpu, quant::blas_core_name());
   if (chosen != nullptr && !better.empty()) {
     progress.note(
         absl::StrCat(kCoreType, "=", chosen, " of the environment is kept; ", better, " would suit this CPU better"));
   }
-  stages::StageContext context{task, env, base::system_clock(), pool, cpu, progress, stop_requested};
+}
+
+Status run(const Options& options, const device::CpuInfo& cpu, comm::Communicator& comm, JsonLines& progress) {
+  base::Env& env = base::posix_env();
+  const StatusOr<stages::Task> read = stages::read_task(env, options.task);
+  GQ_RETURN_IF_ERROR(stages::agree(comm, read.status()));
+  const stages::Task& task = *read;
+  ArtifactLock lock;  // the first rank's, for all
+  GQ_RETURN_IF_ERROR(stages::on_first_rank(comm, [&]() -> Status {
+    GQ_RETURN_IF_ERROR(env.make_folders(task.artifact));
+    return lock.take(base::join_path(task.artifact, "lock"), progress);
+  }));
+  const int wanted = options.threads > 0 ? options.threads : task.threads;
+  device::ThreadPool pool(threads_of_rank(wanted, cpu.cores, comm.local_size()));
+  stages::StageContext context{task, env, base::system_clock(), pool, cpu, progress, stop_requested, comm};
+  tell_machine(task, context, progress);
   return stages::run_stage(context);
 }
 
@@ -184,11 +159,40 @@ int finish(const Status& status, JsonLines& progress) {
   return static_cast<int>(exit_code_for(status));
 }
 
+// Where ranks agreed on an error, the first one tells it, and all end in order. An error that one rank has alone ends
+// the others: they would wait for it.
+int finish_rank(const Status& status, comm::Communicator& comm, JsonLines& progress) {
+  if (status.ok() || (stages::is_agreed(status) && comm.rank() != 0)) return static_cast<int>(exit_code_for(status));
+  const int code = finish(status, progress);
+  if (!stages::is_agreed(status)) comm.end_all(code);
+  return code;
+}
+
+int run_rank(const Options& options, const device::CpuInfo& cpu, comm::Communicator& comm, JsonLines& progress) {
+  progress.set_rank(comm.rank());
+  const Heartbeat heartbeat(progress, waits);
+  try {
+    return finish_rank(run(options, cpu, comm, progress), comm, progress);
+  } catch (const std::bad_alloc&) {
+    return finish_rank(absl::ResourceExhaustedError("out of memory"), comm, progress);
+  }
+}
+
+int run_worker(const Options& options, const device::CpuInfo& cpu, JsonLines& progress) {
+  const StatusOr<bool> mpi = wants_mpi(options.mpi, [](const char* name) { return std::getenv(name); });
+  if (!mpi.ok()) return finish(mpi.status(), progress);
+  if (!*mpi) return run_rank(options, cpu, comm::self(), progress);
+  const auto comm = comm::make_mpi([] { ++waits; });
+  if (!comm.ok()) return finish(comm.status(), progress);
+  return run_rank(options, cpu, **comm, progress);
+}
+
 }  // namespace
-}  // namespace gridquant
+}  // namespace gridquant::worker
 
 int main(int argc, char** argv) {
-  using namespace gridquant;  // NOLINT: main is the program's own
+  using namespace gridquant;          // NOLINT: main is the program's own
+  using namespace gridquant::worker;  // NOLINT
   std::signal(SIGTERM, on_stop);
   std::signal(SIGINT, on_stop);
   std::signal(SIGPIPE, SIG_IGN);  // whoever reads the progress may go away; the work goes on
@@ -196,16 +200,14 @@ int main(int argc, char** argv) {
   const StatusOr<Options> options = parse_options(argc, argv);
   if (!options.ok()) return finish(options.status(), progress);
   if (options->help) {
-    std::puts("gridquant-worker --task FILE [--threads N]\nRuns the stage that FILE (see stages/task.h) describes.");
+    std::puts(
+        "gridquant-worker --task FILE [--threads N] [--mpi auto|on|off]\n"
+        "Runs the stage that FILE (see stages/task.h) describes; under mpirun or srun as one of its ranks.");
     return 0;
   }
   const StatusOr<device::CpuInfo> cpu = device::cpu_within(device::detect_cpu(), std::getenv(device::kMaxCpuVariable));
   if (!cpu.ok()) return finish(cpu.status(), progress);
   ops::hold_to(*cpu);
   restart_for_blas(*cpu, argv);
-  try {
-    return finish(run(*options, *cpu, progress), progress);
-  } catch (const std::bad_alloc&) {
-    return finish(absl::ResourceExhaustedError("out of memory"), progress);
-  }
+  return run_worker(*options, *cpu, progress);
 }

@@ -23,7 +23,7 @@ ParseOptions options_of(const std::string& text, const std::string& name) {
     std::istringstream words(line.substr(2));
     for (std::string word; words >> word;) {
       if (word == "required" || word == "run") options.params_required = true;
-      if (word == "run") options.one_cpu_rank = true;
+      if (word == "run") options.one_cpu_node = true;
       if (word.find('=') == std::string::npos) continue;
       options.params[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
     }
