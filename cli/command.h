@@ -28,8 +28,9 @@ struct Invocation {
   std::ostream& err;
   bool out_is_terminal = false;
   bool err_is_terminal = false;
-  std::string working_folder;  // absolute
-  std::string own_folder;      // where the gridquant binary lies; gridquant-worker is beside it
+  std::string working_folder;    // absolute
+  std::string own_folder;        // where the gridquant binary lies; gridquant-worker is beside it
+  std::string search_path = {};  // PATH of the environment
   device::CpuInfo cpu = device::detect_cpu();
   int exit_code = kExitOk;
 };

@@ -20,6 +20,7 @@ int run_main(int argc, char** argv) {
   Invocation invocation{.out = std::cout, .err = std::cerr, .working_folder = {}, .own_folder = {}};
   invocation.out_is_terminal = ::isatty(STDOUT_FILENO) == 1;
   invocation.err_is_terminal = ::isatty(STDERR_FILENO) == 1;
+  if (const char* path = std::getenv("PATH")) invocation.search_path = path;
   invocation.working_folder = std::filesystem::current_path(error).string();
   invocation.own_folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
   const StatusOr<device::CpuInfo> cpu = device::cpu_within(invocation.cpu, std::getenv(device::kMaxCpuVariable));

@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <ostream>
 
@@ -150,9 +149,8 @@ class RunCommand {
   }
 
   // Its path where a stage wants several ranks.
-  static StatusOr<std::string> mpirun_for(const spec::Pipeline& pipeline) {
-    const char* path = std::getenv("PATH");
-    const std::string mpirun = node::find_program("mpirun", path != nullptr ? path : "");
+  StatusOr<std::string> mpirun_for(const spec::Pipeline& pipeline) const {
+    const std::string mpirun = node::find_program("mpirun", invocation_.search_path);
     for (const spec::StagePlan& stage : pipeline.stages) {
       if (stage.gang_ranks == 1 || !mpirun.empty()) continue;
       return absl::FailedPreconditionError(absl::StrCat("stage '", stage.name, "' asks for ", stage.gang_ranks,
