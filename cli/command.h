@@ -21,6 +21,8 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitRunFailed = 1;
 inline constexpr int kExitUsage = 2;  // command line, pipeline file, work folder: nothing was started
 inline constexpr int kExitNotFound = 3;
+inline constexpr int kExitUnreachable = 4;  // no coordinator answered, or not in time: the same command may work later
+inline constexpr int kExitRefused = 5;      // the coordinator answered no: not in that state, or not with those rights
 inline constexpr int kExitCancelled = 130;
 
 struct Invocation {
@@ -31,6 +33,7 @@ struct Invocation {
   std::string working_folder;    // absolute
   std::string own_folder;        // where the gridquant binary lies; gridquant-worker is beside it
   std::string search_path = {};  // PATH of the environment
+  std::string coordinator;       // GRIDQUANT_COORDINATOR: HOST:PORT, or ""
   device::CpuInfo cpu = device::detect_cpu();
   int exit_code = kExitOk;
 };
@@ -42,6 +45,15 @@ void add_get(CLI::App& app, Invocation& invocation);
 void add_list(CLI::App& app, Invocation& invocation);
 void add_logs(CLI::App& app, Invocation& invocation);
 void add_explain(CLI::App& app, Invocation& invocation);
+void add_submit(CLI::App& app, Invocation& invocation);
+void add_watch(CLI::App& app, Invocation& invocation);
+void add_cancel(CLI::App& app, Invocation& invocation);
+void add_retry(CLI::App& app, Invocation& invocation);
+void add_pause(CLI::App& app, Invocation& invocation);  // and resume
+void add_delete(CLI::App& app, Invocation& invocation);
+void add_nodes(CLI::App& app, Invocation& invocation);
+void add_queues(CLI::App& app, Invocation& invocation);
+void add_gc(CLI::App& app, Invocation& invocation);
 void add_render(CLI::App& app, Invocation& invocation);
 void add_completion(CLI::App& app, Invocation& invocation);
 void add_version(CLI::App& app, Invocation& invocation);

@@ -1,19 +1,26 @@
 // See common_options.h.
 #include "cli/common_options.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <ostream>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/yaml_text.h"
+#include "coordinator/client/errors.h"
 
 namespace gridquant::cli {
 
-void add_workdir_option(CLI::App& command, std::string& workdir) {
+using nlohmann::json;
+
+CLI::Option* add_workdir_option(CLI::App& command, std::string& workdir) {
   workdir = ".gridquant";
-  command.add_option("--workdir", workdir, "Work folder: state, logs and stored results")->capture_default_str();
+  return command.add_option("--workdir", workdir, "Work folder: state, logs and stored results")->capture_default_str();
 }
 
 void add_format_option(CLI::App& command, std::string& format) {
@@ -21,6 +28,76 @@ void add_format_option(CLI::App& command, std::string& format) {
   command.add_option("-o,--format,--output", format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
+}
+
+void add_view_format_option(CLI::App& command, std::string& format) {
+  format = "text";
+  command.add_option("-o,--format,--output", format, "text, wide, json or yaml")
+      ->check(CLI::IsMember({"text", "wide", "json", "yaml"}))
+      ->capture_default_str();
+}
+
+CLI::Validator duration_in_ms() {
+  const auto convert = [](std::string& text) -> std::string {
+    char* end = nullptr;
+    const double number = std::strtod(text.c_str(), &end);
+    const std::map<std::string, double> units = {{"ms", 1}, {"s", 1e3}, {"", 1e3}, {"m", 6e4}, {"h", 3.6e6}};
+    const auto unit = units.find(end);
+    const bool fits = end != text.c_str() && unit != units.end() && number >= 0 && number * unit->second <= 1e13;
+    if (!fits) return "'" + text + "' is no duration such as 90s, 10m or 2h";
+    text = std::to_string(static_cast<int64_t>(number * unit->second));
+    return "";
+  };
+  return CLI::Validator(convert, "DURATION", "duration");
+}
+
+void print_json(Invocation& invocation, const json& value) {
+  invocation.out << value.dump(2, ' ', false, json::error_handler_t::replace) << "\n";
+}
+
+bool print_data(Invocation& invocation, const std::string& format, const json& value) {
+  if (format == "json") print_json(invocation, value);
+  if (format == "yaml") invocation.out << to_yaml(nlohmann::ordered_json(value));
+  return format == "json" || format == "yaml";
+}
+
+void print_table(Invocation& invocation, const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      line += row[i];
+      if (i + 1 < row.size()) line += std::string(widths[i] - row[i].size() + 2, ' ');
+    }
+    invocation.out << line.substr(0, line.find_last_not_of(' ') + 1) << "\n";
+  }
+}
+
+int exit_code_of(const Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return kExitOk;
+    case absl::StatusCode::kNotFound:
+      return kExitNotFound;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      return kExitUnreachable;
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kResourceExhausted:
+      return kExitRefused;
+    default:
+      return kExitUsage;
+  }
+}
+
+int exit_code_of_refusal(const Status& status) {
+  return status.code() == absl::StatusCode::kFailedPrecondition ? kExitRefused : exit_code_of(status);
 }
 
 std::string absolute(const Invocation& invocation, const std::string& path) {
@@ -33,12 +110,16 @@ std::string absolute(const Invocation& invocation, const std::string& path) {
 
 void fail(Invocation& invocation, const std::string& format, const Status& status, int exit_code) {
   const std::string message(status.message());
+  const auto detail = client::error_detail(status);
+  const std::string hint = detail ? detail->hint() : "";
   if (format == "json") {
-    const nlohmann::json error = {
+    json error = {
         {"event", "error"}, {"code", std::string(absl::StatusCodeToString(status.code()))}, {"message", message}};
-    invocation.out << error.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+    if (!hint.empty()) error["hint"] = hint;
+    invocation.out << error.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
   } else {
     invocation.err << "error: " << message << "\n";
+    if (!hint.empty()) invocation.err << "  hint: " << hint << "\n";
   }
   invocation.exit_code = exit_code;
 }

@@ -6,8 +6,9 @@
 
 #include "cli/command.h"
 #include "cli/common_options.h"
+#include "cli/place.h"
+#include "cli/remote.h"
 #include "cli/run_output.h"
-#include "cli/run_view.h"
 #include "coordinator/deliver/times.h"
 #include "coordinator/spec/codes.h"
 #include "coordinator/store/workdir.h"
@@ -81,7 +82,8 @@ void explain_wait(std::ostream& out, const sched::Run& run, const sched::Stage& 
   }
 }
 
-void explain_attempts(std::ostream& out, const sched::Run& run, const sched::Stage& stage, const std::string& workdir) {
+// `log`: where the last attempt's lies, or how to see it.
+void explain_attempts(std::ostream& out, const sched::Stage& stage, const std::string& log) {
   for (const sched::Attempt& attempt : stage.attempts) {
     if (attempt.outcome.empty() || attempt.outcome == "succeeded") continue;
     out << "  attempt " << attempt.number << " " << (attempt.outcome == "retry" ? "failed" : attempt.outcome)
@@ -92,7 +94,7 @@ void explain_attempts(std::ostream& out, const sched::Run& run, const sched::Sta
   const sched::Attempt& last = stage.attempts.back();
   if (last.outcome.empty() || last.outcome == "succeeded") return;
   out << "  what to do: " << remedy(last.exit_code) << "\n";
-  out << "  log: " << store::attempt_file(workdir, run.id, stage.plan.name, last.number, "log") << "\n";
+  out << "  log: " << log << "\n";
 }
 
 void explain_stage(std::ostream& out, const RunView& view, const sched::Stage& stage, const std::string& workdir) {
@@ -104,7 +106,33 @@ void explain_stage(std::ostream& out, const RunView& view, const sched::Stage& s
   if (stage.state == sched::StageState::kCancelled && stage.attempts.empty()) out << "  " << stage.reason << "\n";
   if (!cut_off) explain_wait(out, view.run, stage);
   explain_cache(out, stage);
-  explain_attempts(out, view.run, stage, workdir);
+  const int last = stage.attempts.empty() ? 0 : stage.attempts.back().number;
+  explain_attempts(out, stage, store::attempt_file(workdir, view.run.id, stage.plan.name, last, "log"));
+}
+
+// The coordinator's own sentence: it knows the nodes, the queues and who is ahead.
+void explain_remote_stage(std::ostream& out, const RunView& view, const sched::Stage& stage,
+                          const std::string& sentence) {
+  out << stage.plan.name << ": " << name_of(stage.state) << "\n";
+  if (!sentence.empty()) out << "  " << sentence << "\n";
+  explain_cache(out, stage);
+  explain_attempts(out, stage, "gridquant logs " + view.run.id + " " + stage.plan.name);
+}
+
+Status explain_remote(Invocation& invocation, client::Client& client, const std::vector<std::string>& words) {
+  GQ_ASSIGN_OR_RETURN(const RunAndStage what, load_run_and_stage(client, words));
+  v1::ExplainRunRequest request;
+  request.set_run(what.view.run.id);
+  request.set_stage(what.stage);
+  GQ_ASSIGN_OR_RETURN(const v1::ExplainRunResponse answer, client.call(request));
+  invocation.out << "run " << what.view.run.id << ": " << what.view.state << "\n";
+  for (const std::string& note : what.view.notes) invocation.out << "  " << note << "\n";
+  for (const v1::StageExplanation& explanation : answer.stages()) {
+    const auto at = what.view.run.index.find(explanation.stage());
+    if (at == what.view.run.index.end()) continue;
+    explain_remote_stage(invocation.out, what.view, what.view.run.stages[at->second], explanation.sentence());
+  }
+  return absl::OkStatus();
 }
 
 bool looks_like_code(const std::string& word) {
@@ -120,9 +148,14 @@ void explain_code(Invocation& invocation, const std::string& word) {
   invocation.out << spec::code_name(info->code) << ": " << info->meaning << "\n" << info->remedy << "\n";
 }
 
-void explain(Invocation& invocation, const std::vector<std::string>& words, const std::string& workdir_option) {
+void explain(Invocation& invocation, const std::vector<std::string>& words, const Place& place) {
   if (words.size() == 1 && looks_like_code(words[0])) return explain_code(invocation, words[0]);
-  const std::string workdir = absolute(invocation, workdir_option);
+  if (place.remote()) {
+    const Status explained = explain_remote(invocation, *connect(place), words);
+    if (!explained.ok()) fail(invocation, "text", explained, exit_code_of(explained));
+    return;
+  }
+  const std::string workdir = absolute(invocation, place.workdir);
   const auto what = load_run_and_stage(workdir, words);
   if (!what.ok()) return fail(invocation, "text", what.status(), exit_code_of(what.status()));
   invocation.out << "run " << what->view.run.id << ": " << what->view.state << "\n";
@@ -139,11 +172,10 @@ void add_explain(CLI::App& app, Invocation& invocation) {
   CLI::App* command =
       app.add_subcommand("explain", "Says why a stage waits, failed or was (not) cached, or what a code means");
   const auto words = std::make_shared<std::vector<std::string>>();
-  const auto workdir = std::make_shared<std::string>();
   command->add_option("WORDS", *words, "[RUN] [STAGE] (default: the latest run), or a code such as GQ0103")
       ->expected(0, 2);
-  add_workdir_option(*command, *workdir);
-  command->callback([&invocation, words, workdir] { explain(invocation, *words, *workdir); });
+  const auto place = add_place_options(*command, invocation);
+  command->callback([&invocation, words, place] { explain(invocation, *words, *place); });
 }
 
 }  // namespace gridquant::cli

@@ -8,7 +8,8 @@
 
 #include "cli/command.h"
 #include "cli/common_options.h"
-#include "cli/run_view.h"
+#include "cli/place.h"
+#include "cli/remote.h"
 #include "coordinator/store/workdir.h"
 #include "engine/base/env.h"
 
@@ -20,8 +21,8 @@ constexpr uint64_t kReadBytes = 1 << 16;
 
 struct LogOptions {
   std::vector<std::string> words;
-  std::string workdir;
   int attempt = 0;  // 0: the last one
+  int64_t tail_bytes = 0;
   bool follow = false;
 };
 
@@ -75,8 +76,8 @@ class LogPrinter {
   std::map<std::string, Position> positions_;
 };
 
-void print_logs(Invocation& invocation, const LogOptions& options) {
-  const std::string workdir = absolute(invocation, options.workdir);
+void print_local_logs(Invocation& invocation, const Place& place, const LogOptions& options) {
+  const std::string workdir = absolute(invocation, place.workdir);
   LogPrinter printer(invocation, workdir);
   while (true) {
     const auto what = load_run_and_stage(workdir, options.words);
@@ -98,6 +99,69 @@ void print_logs(Invocation& invocation, const LogOptions& options) {
   }
 }
 
+// Every line with its stage in front, unless only one stage is printed.
+class PiecePrinter {
+ public:
+  PiecePrinter(std::ostream& out, bool with_stage) : out_(out), with_stage_(with_stage) {}
+  void print(const v1::ReadLogsResponse& piece) {
+    std::string prefix;
+    const std::string attempt = piece.attempt() > 1 ? "#" + std::to_string(piece.attempt()) : "";
+    if (with_stage_) prefix = piece.stage() + attempt + " | ";
+    if (prefix != prefix_ && !at_line_start_) out_ << "\n", at_line_start_ = true;
+    prefix_ = prefix;
+    for (const char c : piece.data()) {
+      if (at_line_start_) out_ << prefix;
+      out_ << c;
+      at_line_start_ = c == '\n';
+    }
+    out_ << std::flush;
+  }
+
+ private:
+  std::ostream& out_;
+  const bool with_stage_;
+  bool at_line_start_ = true;
+  std::string prefix_;
+};
+
+// A run that is over is asked for the last attempt of each stage, as a work folder; one that goes on for all of them.
+Status print_remote_logs(Invocation& invocation, client::Client& client, const LogOptions& options) {
+  GQ_ASSIGN_OR_RETURN(const RunAndStage what, load_run_and_stage(client, options.words));
+  PiecePrinter printer(invocation.out, what.stage.empty());
+  size_t pieces = 0;
+  for (const sched::Stage& stage : what.view.run.stages) {
+    const bool chosen = what.stage.empty() || what.stage == stage.plan.name;
+    const int last = static_cast<int>(stage.attempts.size());
+    if (!chosen || (!options.follow && (last == 0 || options.attempt > last))) continue;
+    v1::ReadLogsRequest request;
+    request.set_run(what.view.run.id);
+    request.set_stage(stage.plan.name);
+    request.set_attempt(options.attempt > 0 || options.follow ? options.attempt : last);
+    request.set_follow(options.follow);
+    request.set_tail_bytes(options.tail_bytes);
+    const auto stream = client.logs(request);
+    using Kind = client::StreamStep<v1::ReadLogsResponse>::Kind;
+    for (auto step = stream->next(kFollowMs); step.kind != Kind::kEnded; step = stream->next(kFollowMs)) {
+      if (!invocation.out.good()) return absl::OkStatus();
+      if (step.kind == Kind::kCut) invocation.err << "connection lost, trying again\n" << std::flush;
+      if (step.kind == Kind::kMessage) printer.print(*step.message), ++pieces;
+    }
+    const Status end = stream->next(0).status;
+    if (!end.ok() && (end.code() != absl::StatusCode::kNotFound || !what.stage.empty())) return end;
+  }
+  if (pieces == 0) {
+    return absl::NotFoundError(options.attempt > 0 ? "there is no log of an attempt " + std::to_string(options.attempt)
+                                                   : "nothing was run here, so there is no log (see gridquant get)");
+  }
+  return absl::OkStatus();
+}
+
+void print_logs(Invocation& invocation, const Place& place, const LogOptions& options) {
+  if (!place.remote()) return print_local_logs(invocation, place, options);
+  const Status printed = print_remote_logs(invocation, *connect(place), options);
+  if (!printed.ok()) fail(invocation, "text", printed, exit_code_of(printed));
+}
+
 }  // namespace
 
 void add_logs(CLI::App& app, Invocation& invocation) {
@@ -106,8 +170,10 @@ void add_logs(CLI::App& app, Invocation& invocation) {
   command->add_option("WORDS", options->words, "[RUN] [STAGE] (default: all stages of the latest run)")->expected(0, 2);
   command->add_flag("-f,--follow", options->follow, "Go on until the run is over");
   command->add_option("--attempt", options->attempt, "Attempt (default: the last)")->check(CLI::Range(1, 1'000'000));
-  add_workdir_option(*command, options->workdir);
-  command->callback([&invocation, options] { print_logs(invocation, *options); });
+  command->add_option("--tail-bytes", options->tail_bytes, "Of a coordinator's: only the last bytes of each log")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  const auto place = add_place_options(*command, invocation);
+  command->callback([&invocation, place, options] { print_logs(invocation, *place, *options); });
 }
 
 }  // namespace gridquant::cli

@@ -17,12 +17,13 @@ namespace {
 int run_main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);  // a reader that went away (| head) must not leave a run without its end
   std::error_code error;
-  Invocation invocation{.out = std::cout, .err = std::cerr, .working_folder = {}, .own_folder = {}};
+  Invocation invocation{.out = std::cout, .err = std::cerr, .working_folder = {}, .own_folder = {}, .coordinator = {}};
   invocation.out_is_terminal = ::isatty(STDOUT_FILENO) == 1;
   invocation.err_is_terminal = ::isatty(STDERR_FILENO) == 1;
   if (const char* path = std::getenv("PATH")) invocation.search_path = path;
   invocation.working_folder = std::filesystem::current_path(error).string();
   invocation.own_folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
+  if (const char* coordinator = std::getenv("GRIDQUANT_COORDINATOR")) invocation.coordinator = coordinator;
   const StatusOr<device::CpuInfo> cpu = device::cpu_within(invocation.cpu, std::getenv(device::kMaxCpuVariable));
   if (!cpu.ok()) {
     std::cerr << "gridquant: " << cpu.status().message() << "\n";
@@ -32,9 +33,12 @@ int run_main(int argc, char** argv) {
 
   CLI::App app("Quantizes language models: a YAML pipeline from weights to a checked checkpoint.", "gridquant");
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 done, 1 the run failed, 2 usage or validation, 3 not found, 130 interrupted.");
-  for (const auto add : {add_run, add_validate, add_schema, add_get, add_list, add_logs, add_explain, add_render,
-                         add_completion, add_version}) {
+  app.footer(
+      "Exit codes: 0 done, 1 the run failed, 2 usage or validation, 3 not found, 4 no coordinator answered,\n"
+      "5 the coordinator refused, 130 interrupted.");
+  for (const auto add : {add_run,    add_validate, add_schema, add_get,    add_list,   add_logs,       add_explain,
+                         add_submit, add_watch,    add_cancel, add_retry,  add_pause,  add_delete,     add_nodes,
+                         add_queues, add_gc,       add_render, add_completion, add_version}) {
     add(app, invocation);
   }
   try {

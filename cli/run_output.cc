@@ -24,6 +24,7 @@ class JsonOutput final : public RunOutput {
     if (change.attempt > 0) event["attempt"] = change.attempt;
     if (change.seconds > 0) event["seconds"] = change.seconds;
     if (change.cached) event["cached"] = true;
+    if (!change.nodes.empty()) event["nodes"] = change.nodes;
     if (change.state == "waiting") event["retryInSeconds"] = change.retry_in_s;
     emit(std::move(event));
   }
@@ -100,7 +101,10 @@ std::string show_seconds(double seconds) {
 std::string show_change(const StageChange& change) {
   if (change.cached) return "cached";
   if (change.state == "succeeded") return "done in " + show_seconds(change.seconds);
-  if (change.state == "running") return change.attempt > 1 ? "attempt " + std::to_string(change.attempt) : "started";
+  if (change.state == "running") {
+    const std::string what = change.attempt > 1 ? "attempt " + std::to_string(change.attempt) : "started";
+    return what + (change.nodes.empty() ? "" : " on " + change.nodes);
+  }
   if (change.state == "waiting") return change.reason + "; again in " + show_seconds(change.retry_in_s);
   return change.reason.empty() ? change.state : change.state + ": " + change.reason;
 }

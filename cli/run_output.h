@@ -20,6 +20,7 @@ struct StageChange {
   bool cached = false;
   double seconds = 0;     // of the attempt, when it is over
   double retry_in_s = 0;  // state "waiting"
+  std::string nodes{};    // state "running", on a cluster: "node-a (2 ranks), node-b (2 ranks)"
 };
 
 struct Progress {
@@ -35,6 +36,7 @@ class RunOutput {
                            const std::vector<std::string>& stages) = 0;
   virtual void stage_changed(const StageChange& change) = 0;
   virtual void progress(const Progress& progress) = 0;
+  // `level`: "warning", "note" (of a worker), "info" (of ours, for people at the terminal).
   virtual void message(const std::string& stage, const std::string& level, const std::string& text) = 0;
   virtual void run_ended(const std::string& run, const std::string& state, const std::string& reason) = 0;
   virtual void delivered(const nlohmann::json& report, const std::string& output) = 0;

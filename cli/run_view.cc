@@ -41,32 +41,32 @@ StatusOr<RunView> load_run(store::StateStore& store, const std::string& workdir,
   const sched::Run* run = scheduler.find_run(row->id);
   if (run == nullptr) return absl::DataLossError("run " + row->id + " has no records");
   RunView view{*run, name_of(run->state)};
+  for (const sched::Stage& stage : run->stages) {
+    view.artifacts[stage.plan.name] = store::artifact_folder(workdir, stage.plan.uses, stage.key);
+  }
   if (!is_over(run->state) && !store::workdir_is_in_use(workdir)) view.state = "interrupted";
   return view;
 }
 
+StatusOr<RunAndStage> with_stage(RunView view, const std::string& stage) {
+  if (!stage.empty() && view.run.index.count(stage) == 0) {
+    std::string names;
+    for (const sched::Stage& each : view.run.stages) names += (names.empty() ? "" : ", ") + each.plan.name;
+    return absl::NotFoundError("run " + view.run.id + " has no stage '" + stage + "'; it has " + names);
+  }
+  return RunAndStage{std::move(view), stage};
+}
+
 StatusOr<RunAndStage> load_run_and_stage(const std::string& workdir, const std::vector<std::string>& words) {
   GQ_ASSIGN_OR_RETURN(const auto store, store::open_sqlite_store(workdir, store::Access::kReadOnly));
-  RunAndStage found;
   const std::string first = words.empty() ? "" : words[0];
   StatusOr<RunView> view = load_run(*store, workdir, first);
   if (!view.ok() && words.size() == 1) {  // perhaps a stage of the latest run
     StatusOr<RunView> latest = load_run(*store, workdir, "");
-    if (latest.ok() && latest->run.index.count(first) != 0) {
-      found.view = *std::move(latest);
-      found.stage = first;
-      return found;
-    }
+    if (latest.ok() && latest->run.index.count(first) != 0) return RunAndStage{*std::move(latest), first};
   }
   if (!view.ok()) return view.status();
-  found.view = *std::move(view);
-  if (words.size() > 1) found.stage = words[1];
-  if (!found.stage.empty() && found.view.run.index.count(found.stage) == 0) {
-    std::string names;
-    for (const sched::Stage& stage : found.view.run.stages) names += (names.empty() ? "" : ", ") + stage.plan.name;
-    return absl::NotFoundError("run " + found.view.run.id + " has no stage '" + found.stage + "'; it has " + names);
-  }
-  return found;
+  return with_stage(*std::move(view), words.size() > 1 ? words[1] : "");
 }
 
 Status mark_interrupted(store::StateStore& store, int64_t now_ms) {
@@ -92,10 +92,6 @@ StatusOr<std::string> next_run_id(store::StateStore& store, const std::string& p
   GQ_ASSIGN_OR_RETURN(const std::vector<store::RunRow> rows, store.runs());
   const auto same = std::count_if(rows.begin(), rows.end(), [&](const auto& row) { return row.pipeline == pipeline; });
   return pipeline + "-" + std::to_string(same + 1);
-}
-
-int exit_code_of(const Status& status) {
-  return status.code() == absl::StatusCode::kNotFound ? kExitNotFound : kExitUsage;
 }
 
 }  // namespace gridquant::cli

@@ -36,6 +36,7 @@ class TextOutput : public RunOutput {
     line(padded(change.stage) + "  " + show_change(change));
   }
   void message(const std::string& stage, const std::string& level, const std::string& text) override {
+    if (level == "info") line(text);
     if (level == "warning") line((stage.empty() ? "" : padded(stage) + "  ") + "warning: " + text);
   }
   void run_ended(const std::string& run, const std::string& state, const std::string& reason) override {

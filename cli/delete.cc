@@ -1,0 +1,30 @@
+// gridquant delete: a coordinator forgets runs that are over. Their artifacts stay until gridquant gc.
+#include <ostream>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/command.h"
+#include "cli/common_options.h"
+#include "cli/place.h"
+
+namespace gridquant::cli {
+
+void add_delete(CLI::App& app, Invocation& invocation) {
+  CLI::App* command = app.add_subcommand("delete", "Makes a coordinator forget runs that are over");
+  const auto runs = std::make_shared<std::vector<std::string>>();
+  command->add_option("RUN", *runs, "Runs")->required();
+  const auto place = add_coordinator_options(*command, invocation);
+  command->footer("Output folders stay; stored results stay until gridquant gc.");
+  command->callback([&invocation, place, runs] {
+    const auto client = connect(*place);
+    for (const std::string& run : *runs) {
+      v1::DeleteRunRequest request;
+      request.set_run(run);
+      const Status status = client->call(request).status();
+      if (!status.ok()) return fail(invocation, "text", status, exit_code_of_refusal(status));
+      invocation.out << run << " deleted\n";
+    }
+  });
+}
+
+}  // namespace gridquant::cli

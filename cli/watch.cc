@@ -1,0 +1,122 @@
+// gridquant watch: follows a run or a batch of a coordinator.
+#include <ostream>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/command.h"
+#include "cli/common_options.h"
+#include "cli/follow_command.h"
+#include "cli/interrupts.h"
+#include "cli/place.h"
+#include "engine/base/env.h"
+#include "engine/eval/report.h"
+
+namespace gridquant::cli {
+
+using nlohmann::json;
+
+void FollowCommand::execute(const std::string& id) const {
+  const Status followed = follow(id);
+  if (!followed.ok()) fail(invocation_, format_, followed, exit_code_of(followed));
+}
+
+Status FollowCommand::follow(const std::string& id) const {
+  std::unique_ptr<RunOutput> output;
+  if (format_ == "json") {
+    output = make_json_output(invocation_.out);
+  } else {
+    output = invocation_.err_is_terminal ? make_bar_output(invocation_.err) : make_plain_output(invocation_.err);
+  }
+  v1::GetRunRequest request;
+  request.set_run(id);
+  if (id.empty()) {
+    v1::ListRunsRequest latest;
+    latest.set_page_size(1);
+    GQ_ASSIGN_OR_RETURN(const v1::ListRunsResponse list, client_.call(latest));
+    if (list.runs().empty()) return absl::NotFoundError("the coordinator at " + client_.address() + " has no run yet");
+    request.set_run(list.runs(0).id());
+  }
+  const StatusOr<v1::GetRunResponse> answer = client_.call(request);
+  if (answer.ok()) return follow_one(answer->run(), *output);
+  if (answer.status().code() != absl::StatusCode::kNotFound) return answer.status();
+  const Status as_batch = follow_many(id, *output);
+  return as_batch.code() == absl::StatusCode::kNotFound ? answer.status() : as_batch;
+}
+
+Status FollowCommand::follow_one(const v1::Run& run, RunOutput& output) const {
+  const Followed followed = follow_run(client_, run, output, interrupts_);
+  if (followed.left) return leave(run.id()), absl::OkStatus();
+  GQ_RETURN_IF_ERROR(followed.status);
+  v1::GetRunRequest request;
+  request.set_run(run.id());
+  GQ_ASSIGN_OR_RETURN(const v1::GetRunResponse end, client_.call(request));
+  switch (end.run().state()) {
+    case v1::RUN_STATE_SUCCEEDED:
+      if (end.run().delivery() == v1::DELIVERY_STATE_FAILED) {
+        invocation_.exit_code = kExitRunFailed;
+        output.message("", "warning", "the run succeeded, but was not delivered: " + end.run().delivery_error());
+      } else if (end.run().delivery() == v1::DELIVERY_STATE_DONE) {
+        show_report(end.run());
+      }
+      break;
+    case v1::RUN_STATE_CANCELLED:
+      invocation_.exit_code = kExitCancelled;
+      break;
+    default:
+      invocation_.exit_code = kExitRunFailed;
+      if (format_ != "json") {
+        invocation_.err << "More: gridquant explain " << run.id() << ", gridquant logs " << run.id()
+                        << "; to go on after what was finished: gridquant retry " << run.id() << "\n";
+      }
+  }
+  return absl::OkStatus();
+}
+
+Status FollowCommand::follow_many(const std::string& batch, RunOutput& output) const {
+  const Followed followed = follow_batch(client_, batch, output, interrupts_);
+  if (followed.left) return leave(batch), absl::OkStatus();
+  GQ_RETURN_IF_ERROR(followed.status);
+  v1::GetBatchRequest request;
+  request.set_batch(batch);
+  GQ_ASSIGN_OR_RETURN(const v1::GetBatchResponse end, client_.call(request));
+  for (const v1::Run& run : end.runs()) {
+    if (run.state() != v1::RUN_STATE_SUCCEEDED) invocation_.exit_code = kExitRunFailed;
+  }
+  return absl::OkStatus();
+}
+
+void FollowCommand::leave(const std::string& id) const {
+  invocation_.exit_code = kExitCancelled;
+  if (format_ == "json") return;
+  invocation_.err << id << " goes on. To look again: gridquant watch " << id << "; to stop it: gridquant cancel " << id
+                  << "\n";
+}
+
+// The same summary as of `gridquant run`, where the output folder can be seen from here.
+void FollowCommand::show_report(const v1::Run& run) const {
+  const StatusOr<std::string> text =
+      base::read_file(base::posix_env(), base::join_path(run.output(), "report.json"));
+  const json report = text.ok() ? json::parse(*text, nullptr, /*allow_exceptions=*/false) : json();
+  if (format_ == "json" || !report.is_object() || report.value("run", "") != run.id()) {
+    if (format_ != "json") invocation_.err << "delivered into " << run.output() << "\n";
+    return;
+  }
+  invocation_.out << eval::render_summary(report, invocation_.out_is_terminal) << std::flush;
+}
+
+void add_watch(CLI::App& app, Invocation& invocation) {
+  CLI::App* command = app.add_subcommand("watch", "Follows a run or a batch of a coordinator until it is over");
+  const auto id = std::make_shared<std::string>();
+  const auto format = std::make_shared<std::string>();
+  command->add_option("RUN", *id, "Run or batch (default: the latest run)");
+  const auto place = add_coordinator_options(*command, invocation);
+  add_format_option(*command, *format);
+  command->footer("Ctrl-C leaves the run going. Exit codes: 0 succeeded, 1 failed, 130 cancelled or left.");
+  command->callback([&invocation, id, place, format] {
+    SignalInterrupts interrupts;  // before gRPC's threads: they must not take signals
+    const auto client = connect(*place);
+    FollowCommand(invocation, *client, interrupts, *format).execute(*id);
+  });
+}
+
+}  // namespace gridquant::cli
