@@ -14,7 +14,7 @@
 #include "cli/interrupts.h"
 #include "cli/run_view.h"
 #include "coordinator/deliver/deliver.h"
-#include "coordinator/spec/spec.h"
+#include "coordinator/spec/batch.h"
 #include "coordinator/store/workdir.h"
 #include "engine/device/cpu.h"
 #include "engine/eval/report.h"
@@ -41,8 +41,8 @@ class RunCommand {
  public:
   RunCommand(Invocation& invocation, RunOptions options) : invocation_(invocation), options_(std::move(options)) {}
 
-  void execute() {
-    if (!read_pipeline()) return;
+  void execute(spec::Pipeline pipeline) {
+    pipeline_ = std::move(pipeline);
     const Status prepared = prepare();
     if (!prepared.ok()) return fail(invocation_, options_.format, prepared, kExitUsage);
     const Status carried_out = carry_out();
@@ -50,27 +50,6 @@ class RunCommand {
   }
 
  private:
-  bool read_pipeline() {
-    const auto params = spec::parse_param_arguments(options_.params);
-    if (!params.ok()) return fail(invocation_, options_.format, params.status(), kExitUsage), false;
-    const StatusOr<std::string> text = base::read_file(env_, absolute(invocation_, options_.file));
-    if (!text.ok()) return fail(invocation_, options_.format, text.status(), kExitUsage), false;
-    const spec::ParseOptions parse{
-        .file = options_.file, .params = *params, .working_folder = invocation_.working_folder, .one_cpu_node = true};
-    spec::ParseResult result = spec::parse_pipeline(*text, parse);
-    if (!result.pipeline) {
-      if (options_.format == "json") {
-        invocation_.out << spec::render_json(result.diagnostics);
-      } else {
-        invocation_.err << spec::render_text(result.diagnostics, *text, invocation_.err_is_terminal);
-      }
-      invocation_.exit_code = kExitUsage;
-      return false;
-    }
-    pipeline_ = *std::move(result.pipeline);
-    return true;
-  }
-
   // Everything that can be found wrong before anything runs.
   Status prepare() {
     if (options_.output.empty()) options_.output = "out/" + pipeline_.name;
@@ -206,12 +185,82 @@ class RunCommand {
   std::map<std::string, store::StageKey> keys_;
 };
 
+// From the file to the run that it asks for, or to the runs of a batch, one after the other.
+class RunFile {
+ public:
+  RunFile(Invocation& invocation, RunOptions options) : invocation_(invocation), options_(std::move(options)) {}
+
+  void execute() {
+    const auto params = spec::parse_param_arguments(options_.params);
+    if (!params.ok()) return fail(invocation_, options_.format, params.status(), kExitUsage);
+    const StatusOr<std::string> text = read(absolute(invocation_, options_.file));
+    if (!text.ok()) return fail(invocation_, options_.format, text.status(), kExitUsage);
+    const spec::ParseOptions parse{
+        .file = options_.file, .params = *params, .working_folder = invocation_.working_folder, .one_cpu_node = true};
+    if (spec::is_batch(*text)) return execute_batch(*text, parse);
+    spec::ParseResult result = spec::parse_pipeline(*text, parse);
+    if (!result.pipeline) return refuse(result.diagnostics, *text);
+    RunCommand(invocation_, options_).execute(*std::move(result.pipeline));
+  }
+
+ private:
+  static StatusOr<std::string> read(const std::string& path) { return base::read_file(base::posix_env(), path); }
+
+  void refuse(const std::vector<spec::Diagnostic>& diagnostics, const std::string& text) {
+    if (options_.format == "json") {
+      invocation_.out << spec::render_json(diagnostics);
+    } else {
+      invocation_.err << spec::render_text(diagnostics, text, invocation_.err_is_terminal);
+    }
+    invocation_.exit_code = kExitUsage;
+  }
+
+  // All members are checked before the first one runs.
+  void execute_batch(const std::string& text, const spec::ParseOptions& parse) {
+    if (!parse.params.empty()) {
+      return fail(invocation_, options_.format, absl::InvalidArgumentError(spec::kNoParamsForBatch), kExitUsage);
+    }
+    const spec::BatchResult result = spec::parse_batch(text, parse);
+    if (!result.batch) return refuse(result.diagnostics, text);
+    const spec::Batch& batch = *result.batch;
+    const StatusOr<std::string> pipeline = read(batch.pipeline);
+    if (!pipeline.ok()) {
+      return refuse({spec::unreadable_file(batch.pipeline, std::string(pipeline.status().message()))}, "");
+    }
+    std::vector<spec::Pipeline> members;
+    for (const spec::BatchMember& member : batch.members) {
+      spec::ParseResult one = spec::expand_member(batch, member, *pipeline, /*one_cpu_node=*/true);
+      if (!one.pipeline) return refuse(one.diagnostics, *pipeline);
+      members.push_back(*std::move(one.pipeline));
+    }
+    const std::string output = options_.output.empty() ? "out/" + batch.name : options_.output;
+    int worst = kExitOk;
+    for (size_t i = 0; i < members.size(); ++i) {
+      RunOptions options = options_;
+      options.output = base::join_path(output, members[i].name);
+      invocation_.exit_code = kExitOk;
+      RunCommand(invocation_, std::move(options)).execute(std::move(members[i]));
+      worst = std::max(worst, invocation_.exit_code);
+      const size_t left = members.size() - i - 1;
+      const bool stop = invocation_.exit_code == kExitCancelled || (worst != kExitOk && batch.fail_fast);
+      if (!stop || left == 0) continue;
+      if (options_.format != "json") invocation_.err << left << (left == 1 ? " run" : " runs") << " not started\n";
+      break;
+    }
+    invocation_.exit_code = worst;
+  }
+
+  Invocation& invocation_;
+  const RunOptions options_;
+};
+
 }  // namespace
 
 void add_run(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand("run", "Runs a pipeline file on this machine");
   const auto options = std::make_shared<RunOptions>();
-  command->add_option("FILE", options->file, "Pipeline file (YAML)")->required();
+  command->add_option("FILE", options->file, "Pipeline file (YAML); of a batch, the runs go one after the other")
+      ->required();
   command->add_option("-p,--param", options->params, "key=value: a parameter of the pipeline; may be repeated")
       ->allow_extra_args(false);
   command
@@ -234,7 +283,7 @@ void add_run(CLI::App& app, Invocation& invocation) {
       chosen.format = chosen.output;
       chosen.output.clear();
     }
-    RunCommand(invocation, std::move(chosen)).execute();
+    RunFile(invocation, std::move(chosen)).execute();
   });
 }
 

@@ -10,6 +10,7 @@
 #include "cli/place.h"
 #include "cli/remote.h"
 #include "coordinator/client/errors.h"
+#include "coordinator/spec/batch.h"
 #include "engine/base/env.h"
 
 namespace gridquant::cli {
@@ -56,6 +57,7 @@ class SubmitCommand {
     v1::PipelineFile file;
     GQ_ASSIGN_OR_RETURN(const auto params, spec::parse_param_arguments(options_.params));
     GQ_ASSIGN_OR_RETURN(std::string text, base::read_file(base::posix_env(), absolute(invocation_, options_.file)));
+    if (!params.empty() && spec::is_batch(text)) return absl::InvalidArgumentError(spec::kNoParamsForBatch);
     file.set_name(options_.file);
     file.set_text(std::move(text));
     file.set_working_folder(invocation_.working_folder);

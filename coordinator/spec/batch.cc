@@ -104,9 +104,11 @@ BatchResult parse_batch(std::string_view text, const ParseOptions& options) {
   return result;
 }
 
-ParseResult expand_member(const Batch& batch, const BatchMember& member, std::string_view pipeline_text) {
-  ParseResult result =
-      parse_pipeline(pipeline_text, {.file = batch.pipeline, .params = member.params, .working_folder = batch.folder});
+ParseResult expand_member(const Batch& batch, const BatchMember& member, std::string_view pipeline_text,
+                          bool one_cpu_node) {
+  ParseResult result = parse_pipeline(
+      pipeline_text,
+      {.file = batch.pipeline, .params = member.params, .working_folder = batch.folder, .one_cpu_node = one_cpu_node});
   if (result.pipeline) {
     result.pipeline->name = member.name;
     for (const auto& [key, value] : batch.labels) result.pipeline->labels[key] = value;

@@ -48,7 +48,13 @@ bool is_batch(std::string_view text);
 // Never fails otherwise: any bytes give a result. Pure, as parse_pipeline. Of `options` file and working_folder count.
 BatchResult parse_batch(std::string_view text, const ParseOptions& options);
 
-// One member's pipeline: `pipeline_text` is the content of Batch::pipeline. Its name is the member's.
-ParseResult expand_member(const Batch& batch, const BatchMember& member, std::string_view pipeline_text);
+// One member's pipeline: `pipeline_text` is the content of Batch::pipeline. Its name is the member's. `one_cpu_node` as
+// in ParseOptions.
+ParseResult expand_member(const Batch& batch, const BatchMember& member, std::string_view pipeline_text,
+                          bool one_cpu_node = false);
+
+// Why -p cannot be given with a batch file.
+inline constexpr const char* kNoParamsForBatch =
+    "the parameters of a batch stand in its file (spec.params and spec.matrix): leave -p out";
 
 }  // namespace gridquant::spec

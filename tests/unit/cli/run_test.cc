@@ -303,5 +303,28 @@ TEST_F(CliTest, LogsFollowARunToItsEnd) {
   EXPECT_EQ(WEXITSTATUS(status), 130);
 }
 
+TEST_F(CliTest, ABatchRunsOneAfterTheOtherAndStopsAtTheFirstFailureIfItSaysSo) {
+  const std::string batch =
+      "apiVersion: gridquant/v1\nkind: Batch\nmetadata: {name: sweep}\nspec:\n  pipeline: small.yaml\n"
+      "  matrix: {bits: [4, 3]}\n";
+  write("batch.yaml", batch);
+  std::vector<std::string> arguments = run_arguments();
+  arguments[1] = "batch.yaml";
+  const Outcome both = gridquant(arguments);
+  EXPECT_EQ(both.exit_code, 0) << both.err;
+  EXPECT_TRUE(exists("out/sweep-4/report.json"));
+  EXPECT_TRUE(exists("out/sweep-3/report.json"));
+  EXPECT_EQ(stage_of(get("sweep-3-1"), "calibrate")["cached"], true) << "what both need is made once";
+
+  script("plan", "exit 11 InvalidArgument no such bits\n");
+  write("batch.yaml", batch + "  failFast: true\n");
+  arguments.push_back("--no-cache");
+  const Outcome first = gridquant(arguments);
+  EXPECT_EQ(first.exit_code, 1);
+  EXPECT_THAT(first.err, HasSubstr("1 run not started"));
+  arguments.insert(arguments.end(), {"-p", "bits=4"});
+  EXPECT_EQ(gridquant(arguments).exit_code, 2);
+}
+
 }  // namespace
 }  // namespace gridquant::cli
