@@ -35,6 +35,11 @@ class Statement {
     sqlite3_bind_int64(statement_, ++bound_, value);
     return *this;
   }
+  Statement& again() {
+    sqlite3_reset(statement_);
+    bound_ = 0;
+    return *this;
+  }
   int step() { return statement_ == nullptr ? SQLITE_ERROR : sqlite3_step(statement_); }
   std::string text(int column) {
     const unsigned char* value = sqlite3_column_text(statement_, column);
@@ -85,6 +90,23 @@ class SqliteStore final : public StateStore {
     while ((code = select.step()) == SQLITE_ROW) rows.push_back(select.text(0));
     if (code != SQLITE_DONE) return error(code);
     return rows;
+  }
+
+  StatusOr<std::vector<std::string>> records(const std::string& run, uint64_t after, size_t most) override {
+    Statement select(db_, "SELECT body FROM records WHERE run = ? ORDER BY seq LIMIT ? OFFSET ?");
+    select.bind(run).bind(static_cast<int64_t>(most)).bind(static_cast<int64_t>(after));
+    std::vector<std::string> rows;
+    int code;
+    while ((code = select.step()) == SQLITE_ROW) rows.push_back(select.text(0));
+    if (code != SQLITE_DONE) return error(code);
+    return rows;
+  }
+
+  Status each_record(const std::function<Status(const std::string& text)>& each) override {
+    Statement select(db_, "SELECT body FROM records ORDER BY seq");
+    int code;
+    while ((code = select.step()) == SQLITE_ROW) GQ_RETURN_IF_ERROR(each(select.text(0)));
+    return code == SQLITE_DONE ? absl::OkStatus() : error(code);
   }
 
   StatusOr<std::vector<RunRow>> runs() override {
@@ -161,9 +183,9 @@ class SqliteStore final : public StateStore {
   }
 
   Status write(const Batch& batch) {
+    Statement insert_record(db_, "INSERT INTO records (run, body) VALUES (?, ?)");
     for (const RecordRow& record : batch.records) {
-      Statement insert(db_, "INSERT INTO records (run, body) VALUES (?, ?)");
-      GQ_RETURN_IF_ERROR(run_to_end(insert.bind(record.run).bind(record.text)));
+      GQ_RETURN_IF_ERROR(run_to_end(insert_record.again().bind(record.run).bind(record.text)));
     }
     for (const RunRow& run : batch.runs) {
       Statement upsert(db_,
@@ -187,8 +209,9 @@ class SqliteStore final : public StateStore {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<StateStore>> open_sqlite_store(const std::string& folder, Access access) {
-  const std::string path = base::join_path(folder, "state.db");
+StatusOr<std::unique_ptr<StateStore>> open_sqlite_store(const std::string& folder, Access access,
+                                                        const std::string& database) {
+  const std::string path = base::join_path(folder, database);
   struct stat info = {};
   if (access == Access::kReadOnly && ::stat(path.c_str(), &info) != 0) {
     return absl::NotFoundError("no run has been recorded in the work folder " + folder);

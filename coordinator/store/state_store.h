@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,6 +55,10 @@ class StateStore {
   virtual ~StateStore() = default;
   virtual Status commit(const Batch& batch) = 0;  // all or nothing; durable when it returns
   virtual StatusOr<std::vector<std::string>> records(const std::string& run) = 0;  // in the order of commit
+  // The records of a run after its first `after` ones, at most `most`.
+  virtual StatusOr<std::vector<std::string>> records(const std::string& run, uint64_t after, size_t most) = 0;
+  // All records of all runs, and those of none, in the order of commit; the first error of `each` ends it.
+  virtual Status each_record(const std::function<Status(const std::string& text)>& each) = 0;
   virtual StatusOr<std::vector<RunRow>> runs() = 0;                                // oldest first
   // The artifact made last by a stage of this name and kind; nothing if there is none.
   virtual StatusOr<std::optional<ArtifactRow>> latest_artifact(const std::string& stage, const std::string& uses) = 0;
@@ -61,8 +66,12 @@ class StateStore {
 
 enum class Access { kReadWrite, kReadOnly };
 
-// `folder`/state.db; kReadWrite makes it if it is not there.
-StatusOr<std::unique_ptr<StateStore>> open_sqlite_store(const std::string& folder, Access access);
+inline constexpr const char* kRunsDatabase = "state.db";               // of gridquant run
+inline constexpr const char* kCoordinatorDatabase = "coordinator.db";  // of a coordinator: other epochs, other runs
+
+// `folder`/`database`; kReadWrite makes it if it is not there.
+StatusOr<std::unique_ptr<StateStore>> open_sqlite_store(const std::string& folder, Access access,
+                                                        const std::string& database = kRunsDatabase);
 std::unique_ptr<StateStore> make_memory_store();
 
 }  // namespace gridquant::store

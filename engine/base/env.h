@@ -42,6 +42,7 @@ class Env {
   virtual ~Env() = default;
   virtual StatusOr<std::unique_ptr<RandomAccessFile>> open(const std::string& path) = 0;
   virtual StatusOr<std::unique_ptr<WritableFile>> create(const std::string& path) = 0;  // truncates
+  virtual StatusOr<std::unique_ptr<WritableFile>> extend(const std::string& path) = 0;  // made if absent
   virtual StatusOr<std::vector<std::string>> list(const std::string& folder) = 0;       // names, sorted, no . and ..
   virtual StatusOr<uint64_t> file_size(const std::string& path) = 0;
   virtual bool exists(const std::string& path) = 0;  // file or folder
@@ -61,7 +62,7 @@ class Env {
 Env& posix_env();  // stateless, lives for ever
 std::unique_ptr<Env> make_memory_env();
 
-// Wraps `base` (borrowed): before every mutating operation ("create", "append", "sync", "rename", "make_folders",
+// Wraps `base` (borrowed): before every mutating operation ("create", "extend", "append", "sync", "rename", "make_folders",
 // "remove", "link", "sync_folder") and every "read" calls `fault(operation, path)`; a non-OK status is returned instead
 // of doing it.
 using FaultFn = std::function<Status(std::string_view operation, const std::string& path)>;

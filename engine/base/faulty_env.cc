@@ -56,6 +56,11 @@ class FaultyEnv final : public Env {
     GQ_ASSIGN_OR_RETURN(auto file, base_.create(path));
     return std::make_unique<FaultyWritable>(path, std::move(file), fault_);
   }
+  StatusOr<std::unique_ptr<WritableFile>> extend(const std::string& path) override {
+    GQ_RETURN_IF_ERROR((*fault_)("extend", path));
+    GQ_ASSIGN_OR_RETURN(auto file, base_.extend(path));
+    return std::make_unique<FaultyWritable>(path, std::move(file), fault_);
+  }
   StatusOr<std::vector<std::string>> list(const std::string& folder) override { return base_.list(folder); }
   StatusOr<uint64_t> file_size(const std::string& path) override { return base_.file_size(path); }
   bool exists(const std::string& path) override { return base_.exists(path); }

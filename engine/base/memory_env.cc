@@ -89,6 +89,14 @@ class MemoryEnv final : public Env {
     return std::make_unique<MemoryWritable>(content);
   }
 
+  StatusOr<std::unique_ptr<WritableFile>> extend(const std::string& path) override {
+    absl::MutexLock lock(&mutex_);
+    GQ_RETURN_IF_ERROR(check_target(path, "extending"));
+    auto& content = files_[normal(path)];
+    if (content == nullptr) content = std::make_shared<Content>();
+    return std::make_unique<MemoryWritable>(content);
+  }
+
   StatusOr<std::vector<std::string>> list(const std::string& folder) override {
     absl::MutexLock lock(&mutex_);
     if (!folders_.contains(normal(folder))) return absent(folder, "listing");

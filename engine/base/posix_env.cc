@@ -139,6 +139,12 @@ class PosixEnv final : public Env {
     return std::make_unique<PosixWritable>(path, std::move(fd));
   }
 
+  StatusOr<std::unique_ptr<WritableFile>> extend(const std::string& path) override {
+    Descriptor fd(open_retrying(path.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666));
+    if (fd.get() < 0) return status_of(errno, "extending", path);
+    return std::make_unique<PosixWritable>(path, std::move(fd));
+  }
+
   StatusOr<std::vector<std::string>> list(const std::string& folder) override {
     std::vector<std::string> names;
     std::error_code error;

@@ -54,6 +54,11 @@ class PowerCutEnv final : public base::Env {
     file->durable_bytes = 0;
     return std::make_unique<Writer>(file);
   }
+  StatusOr<std::unique_ptr<base::WritableFile>> extend(const std::string& path) override {
+    auto& file = now_[path];
+    if (file == nullptr) file = std::make_shared<File>();
+    return std::make_unique<Writer>(file);
+  }
   StatusOr<std::vector<std::string>> list(const std::string& folder) override {
     std::set<std::string> names;
     for (const auto& [path, file] : now_) {
