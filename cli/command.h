@@ -38,6 +38,7 @@ struct Invocation {
   int exit_code = kExitOk;
 };
 
+void add_coordinator(CLI::App& app, Invocation& invocation);
 void add_run(CLI::App& app, Invocation& invocation);
 void add_validate(CLI::App& app, Invocation& invocation);
 void add_schema(CLI::App& app, Invocation& invocation);

@@ -37,9 +37,7 @@ int threads_of(const sched::State& state, const sched::Lease& lease) {
 
 std::string task_json(const sched::State& state, const sched::Run& run, const sched::Stage& stage,
                       const sched::Lease& lease, const sched::DesiredAttempt& desired, const std::string& store) {
-  const auto artifact_of = [&](const sched::Stage& of) {
-    return store::artifact_folder(store, of.plan.uses, of.key);
-  };
+  const auto artifact_of = [&](const sched::Stage& of) { return store::artifact_folder(store, of.plan.uses, of.key); };
   stages::Task task{.run = run.id,
                     .stage = stage.plan.name,
                     .uses = stage.plan.uses,
@@ -70,7 +68,8 @@ AssignedState assign(const sched::State& state, sched::DesiredState desired, con
     one.lease_secret = lease_secret(options.secret, attempt.epoch);
     if (attempt.head) {
       const sched::Stage& stage = run->second.stages[lease->second.stage];
-      for (const auto& [node, ranks] : attempt.hosts) one.hosts.push_back({node, ranks, label_of(state, node, kAgentAddress)});
+      for (const auto& [node, ranks] : attempt.hosts)
+        one.hosts.push_back({node, ranks, label_of(state, node, kAgentAddress)});
       one.task_json = task_json(state, run->second, stage, lease->second, attempt, options.store);
       one.log_name = log_name_of(attempt.run, attempt.stage, attempt.number);
     }

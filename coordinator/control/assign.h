@@ -26,7 +26,7 @@ struct Assignment {
 };
 
 struct AssignedState {
-  sched::DesiredState desired;           // without its attempts
+  sched::DesiredState desired;  // without its attempts
   std::vector<Assignment> attempts;
 };
 

@@ -37,8 +37,8 @@ Status Control::open(base::Clock& clock) {
                       base::load_or_make_secret(env_, base::join_path(options_.workdir, "cluster-secret")));
   executor_ = make_thread_executor(kExecutorThreads);
   core_ = std::make_unique<Core>(Core::Seams{env_, clock, *store_, *executor_}, std::move(core_options));
-  submissions_ = std::make_unique<SubmitFlow>(*core_, env_, *executor_,
-                                              SubmitFlow::Options{options_.own, options_.version});
+  submissions_ =
+      std::make_unique<SubmitFlow>(*core_, env_, *executor_, SubmitFlow::Options{options_.own, options_.version});
   return core_->recover();
 }
 

@@ -49,8 +49,8 @@ void Core::step(Request& request, Group& group) {
     heard_ms_[report->node] = now_ms();
     if (request.sink != nullptr) sinks_[report->node] = std::move(request.sink);
   }
-  StatusOr<std::string> outcome = result.refused.empty() ? StatusOr<std::string>("")
-                                                         : Status(result.refused_code, result.refused);
+  StatusOr<std::string> outcome =
+      result.refused.empty() ? StatusOr<std::string>("") : Status(result.refused_code, result.refused);
   for (const sched::Action& action : result.actions) {
     const auto* answer = std::get_if<sched::Answer>(&action);
     if (answer == nullptr) continue;
@@ -170,8 +170,7 @@ void Core::act(const sched::FindArtifact& action) {
       posted = put(Request{sched::ArtifactFound{action.run, action.stage, action.key, *std::move(summary)}, nullptr},
                    Room::kAlways);
     } else {
-      posted =
-          put(Request{sched::ArtifactMissing{action.run, action.stage, action.key}, nullptr}, Room::kAlways);
+      posted = put(Request{sched::ArtifactMissing{action.run, action.stage, action.key}, nullptr}, Room::kAlways);
     }
     posted.IgnoreError();  // the core is at its end: asked for again by the next one
   });

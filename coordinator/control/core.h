@@ -45,10 +45,10 @@ struct View {  // what is durable now
 };
 
 struct CoreOptions {
-  std::string store;            // folder that holds artifacts/; the same on all nodes
-  std::string secret;           // of the cluster, see AssignOptions
+  std::string store;   // folder that holds artifacts/; the same on all nodes
+  std::string secret;  // of the cluster, see AssignOptions
   sched::Limits limits{};
-  size_t inbox = 20'000;        // inputs that wait for a turn; more are refused
+  size_t inbox = 20'000;  // inputs that wait for a turn; more are refused
 };
 
 class Core {
@@ -79,7 +79,7 @@ class Core {
 
   // ---- the owner's thread
   Status turn();
-  void wait();  // until something is posted, a timer is due, or wake()
+  void wait();                   // until something is posted, a timer is due, or wake()
   void stop(const Status& why);  // what waits is answered with it; what comes later is refused with it
   const sched::Scheduler& scheduler() const { return scheduler_; }
   size_t replayed() const { return replayed_; }

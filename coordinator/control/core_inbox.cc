@@ -14,7 +14,9 @@ constexpr int64_t kLongestWaitMs = 1'000;
 Status Core::put(Item item, Room room) {
   absl::MutexLock lock(&mutex_);
   GQ_RETURN_IF_ERROR(ended_);
-  const size_t most = room == Room::kAlways ? inbox_.max_size() : room == Room::kFull ? options_.inbox : options_.inbox / 2;
+  const size_t most = room == Room::kAlways ? inbox_.max_size()
+                      : room == Room::kFull ? options_.inbox
+                                            : options_.inbox / 2;
   if (inbox_.size() >= most) {
     return absl::ResourceExhaustedError("the coordinator has too much to do just now: try again");
   }

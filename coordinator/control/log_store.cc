@@ -8,8 +8,7 @@ namespace gridquant::control {
 namespace {
 
 constexpr size_t kMaxRemembered = 10'000;
-constexpr std::string_view kAllowed =
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 
 bool is_plain(std::string_view part) {
   return !part.empty() && part.size() <= 255 && part.front() != '.' &&

@@ -63,9 +63,9 @@ class Preparer {
 
   StatusOr<sched::RunSubmitted> run(const spec::Pipeline& pipeline, const std::string& file, const std::string& output,
                                     bool no_cache) {
-    const store::KeyOptions options{
-        .cpu_kind = machine_.cpu_kind,
-        .resolve_compute = [this](const std::string& name) { return resolve_compute(name); }};
+    const store::KeyOptions options{.cpu_kind = machine_.cpu_kind, .resolve_compute = [this](const std::string& name) {
+                                      return resolve_compute(name);
+                                    }};
     GQ_ASSIGN_OR_RETURN(const auto keys, store::compute_stage_keys(env_, pipeline, options));
     sched::RunSubmitted submitted;
     submitted.pipeline = pipeline;
@@ -112,9 +112,8 @@ Machine choose_machine(const sched::State& state, const Machine& own) {
   }
   if (kinds.empty()) return own;
   if (const auto same = kinds.find(own.cpu_kind); same != kinds.end()) return machine_of(*same->second.second);
-  const auto most = std::max_element(kinds.begin(), kinds.end(), [](const auto& a, const auto& b) {
-    return a.second.first < b.second.first;
-  });
+  const auto most = std::max_element(kinds.begin(), kinds.end(),
+                                     [](const auto& a, const auto& b) { return a.second.first < b.second.first; });
   return machine_of(*most->second.second);
 }
 
@@ -141,7 +140,8 @@ StatusOr<sched::Input> prepare(base::Env& env, const Submission& submission, con
   const bool batch = checked.kind == "Batch";
   const std::string output = base::join_path(submission.file.working_folder,
                                              submission.output.empty() ? "out/" + checked.name : submission.output);
-  sched::BatchSubmitted all{.batch = {}, .name = checked.name};
+  sched::BatchSubmitted all;
+  all.name = checked.name;
   for (const spec::Pipeline& pipeline : checked.pipelines) {
     const std::string folder = batch ? base::join_path(output, pipeline.name) : output;
     GQ_RETURN_IF_ERROR(deliver::probe_output(env, folder));

@@ -14,7 +14,7 @@
 namespace gridquant::control {
 
 struct PipelineText {
-  std::string name;            // of the file, as the user gave it
+  std::string name;  // of the file, as the user gave it
   std::string text;
   std::string working_folder;  // absolute: of the client
   std::map<std::string, std::string> params;
@@ -49,8 +49,8 @@ struct Checked {
 // Every mistake in the file; of a batch, also in its pipeline file. Pure but for reading the latter.
 Checked check(base::Env& env, const PipelineText& file);
 
-// The keys of all stages, the output folder probed: sched::RunSubmitted or BatchSubmitted. Run ids are the scheduler's to
-// give; cache notes hold the components of each key. NotFound, FailedPrecondition, ... name what is not there.
+// The keys of all stages, the output folder probed: sched::RunSubmitted or BatchSubmitted. Run ids are the scheduler's
+// to give; cache notes hold the components of each key. NotFound, FailedPrecondition, ... name what is not there.
 StatusOr<sched::Input> prepare(base::Env& env, const Submission& submission, const Checked& checked,
                                const Machine& machine, const std::string& version);
 

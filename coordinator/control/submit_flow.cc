@@ -55,8 +55,8 @@ void SubmitFlow::prepare_keys(const CallPtr& call) {
   Checked checked = check(env_, call->submission.file);
   if (!checked.diagnostics.empty()) {
     const spec::Diagnostic& first = checked.diagnostics.front();
-    const std::string message = first.file + ":" + std::to_string(first.line) + ":" + std::to_string(first.column) +
-                                ": " + first.message;
+    const std::string message =
+        first.file + ":" + std::to_string(first.line) + ":" + std::to_string(first.column) + ": " + first.message;
     return end(call, {absl::InvalidArgumentError(message), std::move(checked.diagnostics)});
   }
   StatusOr<sched::Input> input = prepare(env_, call->submission, checked, call->machine, options_.version);

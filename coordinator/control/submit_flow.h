@@ -35,7 +35,8 @@ class SubmitFlow {
   SubmitFlow(Core& core, base::Env& env, Executor& executor, Options options)
       : core_(core), env_(env), executor_(executor), options_(std::move(options)) {}
 
-  // `done` is called once, on any thread, when the submission is durable or refused. ResourceExhausted: too many at once.
+  // `done` is called once, on any thread, when the submission is durable or refused. ResourceExhausted: too many at
+  // once.
   void submit(Submission submission, std::function<void(const SubmitOutcome&)> done);
   void validate(PipelineText file, std::function<void(const Checked&)> done);
 

@@ -35,9 +35,9 @@ struct WatchPage {
 
 struct WatchCall {
   std::string run;
-  uint64_t after = 0;        // sequence number of the last event that the caller has
-  uint64_t after_notes = 0;  // WatchPage::notes_version of the last page
-  bool wait = true;          // for what has not happened yet
+  uint64_t after = 0;                                    // sequence number of the last event that the caller has
+  uint64_t after_notes = 0;                              // WatchPage::notes_version of the last page
+  bool wait = true;                                      // for what has not happened yet
   std::function<void(const StatusOr<WatchPage>&)> done;  // called once, unless the call is dropped
 };
 

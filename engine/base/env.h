@@ -62,9 +62,9 @@ class Env {
 Env& posix_env();  // stateless, lives for ever
 std::unique_ptr<Env> make_memory_env();
 
-// Wraps `base` (borrowed): before every mutating operation ("create", "extend", "append", "sync", "rename", "make_folders",
-// "remove", "link", "sync_folder") and every "read" calls `fault(operation, path)`; a non-OK status is returned instead
-// of doing it.
+// Wraps `base` (borrowed): before every mutating operation ("create", "extend", "append", "sync", "rename",
+// "make_folders", "remove", "link", "sync_folder") and every "read" calls `fault(operation, path)`; a non-OK status is
+// returned instead of doing it.
 using FaultFn = std::function<Status(std::string_view operation, const std::string& path)>;
 std::unique_ptr<Env> make_faulty_env(Env& base, FaultFn fault);
 

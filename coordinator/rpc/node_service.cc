@@ -1,0 +1,32 @@
+// Everything of NodeService but sessions.
+#include "coordinator/rpc/node_service.h"
+
+#include "coordinator/rpc/convert.h"
+
+namespace gridquant::rpc {
+
+grpc::ServerUnaryReactor* NodeService::ListNodes(Context* context, const v1::ListNodesRequest*,
+                                                 v1::ListNodesResponse* response) {
+  return calls_.look(context, [response](const control::View& view) {
+    for (const auto& [name, node] : view.scheduler.state().nodes) {
+      const auto heard = view.heard_ms.find(name);
+      to_proto(view.scheduler.state(), name, heard == view.heard_ms.end() ? 0 : heard->second, *response->add_nodes());
+    }
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* NodeService::DrainNode(Context* context, const v1::DrainNodeRequest* request,
+                                                 v1::DrainNodeResponse*) {
+  sched::DrainRequested input{.node = request->node(), .request = request->request_id()};
+  input.deadline_ms = request->deadline_ms();
+  return calls_.change(context, std::move(input), [](const std::string&) {});
+}
+
+grpc::ServerUnaryReactor* NodeService::UndrainNode(Context* context, const v1::UndrainNodeRequest* request,
+                                                   v1::UndrainNodeResponse*) {
+  sched::DrainRequested input{.node = request->node(), .drain = false, .request = request->request_id()};
+  return calls_.change(context, std::move(input), [](const std::string&) {});
+}
+
+}  // namespace gridquant::rpc

@@ -1,0 +1,64 @@
+// Submit and Validate.
+#include "coordinator/rpc/limits.h"
+#include "coordinator/rpc/pipeline_service.h"
+
+namespace gridquant::rpc {
+namespace {
+
+StatusOr<control::PipelineText> file_from(const v1::PipelineFile& from) {
+  if (from.text().size() > kMaxFileBytes) {
+    return absl::InvalidArgumentError(from.name() + " has more than " + std::to_string(kMaxFileBytes) + " bytes");
+  }
+  if (static_cast<size_t>(from.params().size()) > kMaxParams) {
+    return absl::InvalidArgumentError("more than " + std::to_string(kMaxParams) + " parameters");
+  }
+  if (!from.working_folder().starts_with('/')) {
+    return absl::InvalidArgumentError("file.working_folder must be an absolute path");
+  }
+  if (from.name().empty()) return absl::InvalidArgumentError("file.name is missing");
+  control::PipelineText to{from.name(), from.text(), from.working_folder(), {}};
+  for (const auto& [key, value] : from.params()) to.params[key] = value;
+  return to;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* PipelineService::Submit(Context* context, const v1::SubmitRequest* request,
+                                                  v1::SubmitResponse* response) {
+  return calls_.unary(context, Role::kOperator, [&](const Finish& finish) {
+    if (const Status id = check_request_id(request->request_id()); !id.ok()) return finish(to_grpc(id));
+    StatusOr<control::PipelineText> file = file_from(request->file());
+    if (!file.ok()) return finish(to_grpc(file.status()));
+    control::Submission submission{*std::move(file), request->output(), request->no_cache(), request->request_id()};
+    calls_.control().submissions().submit(std::move(submission),
+                                          [finish, response](const control::SubmitOutcome& outcome) {
+                                            if (outcome.result.ok()) {
+                                              response->set_run(outcome.result->run);
+                                              response->set_batch(outcome.result->batch);
+                                              for (const std::string& run : outcome.result->batch_runs)
+                                                response->add_batch_runs(run);
+                                            }
+                                            finish(to_grpc(outcome.result.status(), outcome.diagnostics));
+                                          });
+  });
+}
+
+grpc::ServerUnaryReactor* PipelineService::Validate(Context* context, const v1::ValidateRequest* request,
+                                                    v1::ValidateResponse* response) {
+  return calls_.unary(context, Role::kViewer, [&](const Finish& finish) {
+    StatusOr<control::PipelineText> file = file_from(request->file());
+    if (!file.ok()) return finish(to_grpc(file.status()));
+    calls_.control().submissions().validate(*std::move(file), [finish, response](const control::Checked& checked) {
+      response->set_kind(checked.kind);
+      for (const spec::Diagnostic& diagnostic : checked.diagnostics) to_proto(diagnostic, *response->add_diagnostics());
+      for (const spec::Pipeline& pipeline : checked.pipelines) {
+        if (checked.kind == "Batch") response->add_names(pipeline.name);
+        if (checked.kind == "Batch") continue;
+        for (const spec::StagePlan& stage : pipeline.stages) response->add_names(stage.name);
+      }
+      finish(grpc::Status::OK);
+    });
+  });
+}
+
+}  // namespace gridquant::rpc
