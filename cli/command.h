@@ -34,6 +34,7 @@ struct Invocation {
   std::string own_folder;        // where the gridquant binary lies; gridquant-worker is beside it
   std::string search_path = {};  // PATH of the environment
   std::string coordinator;       // GRIDQUANT_COORDINATOR: HOST:PORT, or ""
+  std::string gang_ticket = {};  // the variable that a gang's mpirun hands on to rsh-agent
   device::CpuInfo cpu = device::detect_cpu();
   int exit_code = kExitOk;
 };
@@ -57,6 +58,8 @@ void add_queues(CLI::App& app, Invocation& invocation);
 void add_gc(CLI::App& app, Invocation& invocation);
 void add_render(CLI::App& app, Invocation& invocation);
 void add_completion(CLI::App& app, Invocation& invocation);
+void add_node(CLI::App& app, Invocation& invocation);
+void add_rsh_agent(CLI::App& app, Invocation& invocation);
 void add_version(CLI::App& app, Invocation& invocation);
 
 }  // namespace gridquant::cli

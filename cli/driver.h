@@ -20,6 +20,7 @@
 #include "engine/base/env.h"
 #include "engine/base/status.h"
 #include "node/agent/agent_core.h"
+#include "node/daemon/worker_story.h"
 #include "node/launch/launcher.h"
 
 namespace gridquant::cli {
@@ -66,8 +67,7 @@ class RunDriver {
  private:
   struct Worker {  // one running attempt
     std::string stage;
-    std::string error_code, message;
-    std::vector<std::string> warnings;
+    node::WorkerStory story;
   };
 
   int64_t now_ms() const;
@@ -87,12 +87,9 @@ class RunDriver {
   void effect(const node::ReportStarted& effect);
   void effect(const node::ReportFinished& effect);
   void on_line(uint64_t epoch, const std::string& line);
-  void on_worker_event(uint64_t epoch, Worker& worker, const nlohmann::json& event);
   void on_interrupts();
   void on_timers();
   int wait_ms() const;
-  void describe_failure(const Worker& worker, sched::AttemptFinished& finished) const;
-  std::vector<std::string> corrupt_inputs(const sched::Stage& stage) const;
   Status write_task(const sched::StartAttempt& action);
   void keep_warnings(const std::string& stage, const std::vector<std::string>& warnings);
   void recall_warnings(const std::string& stage);

@@ -17,6 +17,7 @@ AgentSession::AgentSession(std::string node, int64_t boot, sched::Inventory inve
   for (const uint64_t epoch : leftovers) {
     Attempt& attempt = attempts_[epoch];
     attempt.leftover = true;
+    attempt.has_process = true;
     attempt.phase = Phase::kStopping;
     attempt.report.epoch = epoch;
     attempt.desired.epoch = epoch;
@@ -49,6 +50,7 @@ std::optional<Tick> AgentSession::next_timer_ms() const {
   for (const auto& [epoch, attempt] : attempts_) {
     if (attempt.leftover && attempt.stop_asked_ms < 0) at(0);
     if (attempt.look_again_ms >= 0) at(attempt.look_again_ms);
+    if (attempt.kill_at_ms >= 0) at(attempt.kill_at_ms);
     if (attempt.phase == Phase::kStopping && attempt.stop_asked_ms >= 0) at(attempt.stop_asked_ms + limits_.verify_ms);
   }
   return next;
@@ -92,6 +94,9 @@ void AgentSession::begin(const sched::DesiredAttempt& desired, Tick now_ms, Effe
   if (!desired.stopping.empty()) {
     return ended(desired.epoch, static_cast<int>(ExitCode::kCancelled), "stopped before it started", now_ms, effects);
   }
+  if (closing_) {
+    return ended(desired.epoch, static_cast<int>(ExitCode::kPeerLost), "the node's agent ends", now_ms, effects);
+  }
   if (desired.head) return core_step(StartRequested{desired.epoch}, now_ms, effects);
   attempt.phase = Phase::kRunning;  // it has no process of its own: the head's mpirun starts what it needs
   effects.emplace_back(SendReport{});
@@ -100,12 +105,22 @@ void AgentSession::begin(const sched::DesiredAttempt& desired, Tick now_ms, Effe
 void AgentSession::stop(uint64_t epoch, Attempt& attempt, int64_t grace_ms, Tick now_ms, Effects& effects) {
   if (attempt.phase == Phase::kFinished) return;
   if (attempt.stop_asked_ms < 0) attempt.stop_asked_ms = now_ms;
-  if (!attempt.desired.head) return ended(epoch, 0, "", now_ms, effects);
+  if (!attempt.desired.head && !attempt.has_process) return ended(epoch, 0, "", now_ms, effects);
   if (attempt.phase != Phase::kDirty && attempt.look_again_ms < 0) attempt.phase = Phase::kStopping;
+  if (!attempt.desired.head && grace_ms > 0) {
+    if (attempt.kill_at_ms < 0) attempt.kill_at_ms = attempt.stop_asked_ms + grace_ms;
+    return;
+  }
+  attempt.kill_at_ms = -1;
   core_step(StopRequested{epoch, grace_ms}, now_ms, effects);
 }
 
 void AgentSession::handle(const ProcessStarted& input, Tick now_ms, Effects& effects) {
+  const auto found = attempts_.find(input.epoch);
+  if (found != attempts_.end()) {
+    found->second.has_process = true;
+    if (!found->second.desired.head) core_step(StartRequested{input.epoch}, now_ms, effects);
+  }
   core_step(input, now_ms, effects);
 }
 
@@ -115,6 +130,18 @@ void AgentSession::handle(const StartFailed& input, Tick now_ms, Effects& effect
 
 void AgentSession::handle(const ProcessExited& input, Tick now_ms, Effects& effects) {
   core_step(input, now_ms, effects);
+}
+
+void AgentSession::handle(const AttemptBroken& input, Tick now_ms, Effects& effects) {
+  const auto found = attempts_.find(input.epoch);
+  if (found == attempts_.end() || found->second.phase == Phase::kFinished || found->second.broken) return;
+  found->second.broken = input;
+  stop(input.epoch, found->second, 0, now_ms, effects);
+}
+
+void AgentSession::handle(const ShutDown& input, Tick now_ms, Effects& effects) {
+  closing_ = true;
+  for (auto& [epoch, attempt] : attempts_) stop(epoch, attempt, input.grace_ms, now_ms, effects);
 }
 
 void AgentSession::handle(const WorkerResult& input, Tick, Effects&) {
@@ -144,6 +171,7 @@ void AgentSession::handle(const TimerFired& input, Tick now_ms, Effects& effects
   core_step(input, now_ms, effects);
   for (auto& [epoch, attempt] : attempts_) {
     if (attempt.leftover && attempt.stop_asked_ms < 0) stop(epoch, attempt, 0, now_ms, effects);
+    if (attempt.kill_at_ms >= 0 && attempt.kill_at_ms <= now_ms) stop(epoch, attempt, 0, now_ms, effects);
     if (attempt.look_again_ms >= 0 && attempt.look_again_ms <= now_ms) {
       attempt.look_again_ms = now_ms + limits_.verify_again_ms;
       effects.emplace_back(VerifyDevices{epoch, attempt.desired.gpus});
@@ -158,7 +186,8 @@ void AgentSession::handle(const TimerFired& input, Tick now_ms, Effects& effects
 void AgentSession::core_step(const AgentInput& input, Tick now_ms, Effects& effects) {
   for (const AgentEffect& effect : core_.step(input, now_ms)) {
     if (const auto* launch = std::get_if<LaunchProcess>(&effect)) {
-      effects.emplace_back(LaunchAttempt{attempts_.at(launch->epoch).desired});
+      const Attempt& attempt = attempts_.at(launch->epoch);
+      if (attempt.desired.head) effects.emplace_back(LaunchAttempt{attempt.desired});
     } else if (const auto* signal = std::get_if<SignalProcess>(&effect)) {
       effects.emplace_back(*signal);
     } else if (const auto* started = std::get_if<ReportStarted>(&effect)) {
@@ -177,8 +206,16 @@ void AgentSession::ended(uint64_t epoch, int exit_code, const std::string& messa
   if (found == attempts_.end() || found->second.phase == Phase::kFinished) return;
   Attempt& attempt = found->second;
   if (attempt.look_again_ms >= 0) return;  // told before; its GPUs are being looked at
-  attempt.report.exit_code = exit_code;
-  if (!message.empty()) attempt.report.message = message;
+  const bool daemon = !attempt.desired.head && !attempt.leftover && attempt.has_process;
+  attempt.has_process = false;
+  attempt.kill_at_ms = -1;
+  if (daemon && attempt.stop_asked_ms < 0) return;  // the gang's end is the head's matter
+  attempt.report.exit_code = daemon ? 0 : exit_code;
+  if (!message.empty() && !daemon) attempt.report.message = message;
+  if (attempt.broken) {
+    attempt.report.exit_code = attempt.broken->exit_code;
+    attempt.report.message = attempt.broken->message;
+  }
   if (attempt.desired.gpus != 0 && attempt.phase != Phase::kLaunching) {
     if (attempt.stop_asked_ms < 0) attempt.stop_asked_ms = now_ms;
     if (attempt.phase != Phase::kDirty) attempt.phase = Phase::kStopping;

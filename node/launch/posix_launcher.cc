@@ -1,6 +1,7 @@
 // Launcher over fork, exec, pidfd and poll.
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <map>
 
@@ -13,6 +14,9 @@
 #include <unistd.h>
 
 #include "node/launch/launcher.h"
+#include "node/launch/marked.h"
+
+extern char** environ;  // NOLINT: POSIX's own
 
 namespace gridquant::node {
 namespace {
@@ -20,6 +24,7 @@ namespace {
 constexpr size_t kMaxLineBytes = 64 * 1024;
 constexpr int kMaxReadsPerWait = 64;  // of 4 KiB per process: the caller gets its turn also while one floods us
 constexpr int kLingerPollMs = 10;
+constexpr auto kMarkedPoll = std::chrono::milliseconds(50);  // between two looks at all processes of the machine
 
 // A descriptor that closes itself.
 class Fd {
@@ -48,6 +53,8 @@ struct Process {
   bool out_open = true;
   bool leader_gone = false;
   int exit_code = 0;
+  std::string mark;
+  std::chrono::steady_clock::time_point look_at{};  // for what is marked, next
 };
 
 struct Pipe {
@@ -62,6 +69,7 @@ StatusOr<Pipe> make_pipe() {
 
 struct ChildSetup {
   char* const* argv;
+  char* const* env;
   int in, out, log, error;
   const std::vector<int>& keep;
   pid_t parent;
@@ -80,10 +88,30 @@ struct ChildSetup {
   ::dup2(setup.out, STDOUT_FILENO);
   ::dup2(setup.log, STDERR_FILENO);
   for (const int fd : setup.keep) ::fcntl(fd, F_SETFD, 0);
-  ::execv(setup.argv[0], setup.argv);
+  ::execve(setup.argv[0], setup.argv, setup.env);
   const int error = errno;
   [[maybe_unused]] const ssize_t written = ::write(setup.error, &error, sizeof(error));
   ::_exit(127);
+}
+
+// Ours, with `changes` in place of the variables of the same names.
+std::vector<std::string> environment_with(const std::vector<std::string>& changes) {
+  std::vector<std::string> all = changes;
+  for (char** one = environ; one != nullptr && *one != nullptr; ++one) {
+    const std::string_view text = *one;
+    const std::string_view name = text.substr(0, text.find('=') + 1);
+    const bool changed = std::any_of(changes.begin(), changes.end(),
+                                     [&](const std::string& change) { return change.starts_with(name); });
+    if (!changed) all.emplace_back(text);
+  }
+  return all;
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> all;
+  for (const std::string& string : strings) all.push_back(const_cast<char*>(string.c_str()));
+  all.push_back(nullptr);
+  return all;
 }
 
 class PosixLauncher final : public Launcher {
@@ -93,6 +121,7 @@ class PosixLauncher final : public Launcher {
   ~PosixLauncher() override {
     for (auto& [id, process] : processes_) {
       if (!process.leader_gone) ::kill(-process.pid, SIGKILL);
+      if (!process.mark.empty()) kill_marked(process.mark);
     }
     for (auto& [id, process] : processes_) {
       if (!process.leader_gone) ::waitpid(process.pid, nullptr, 0);
@@ -106,11 +135,19 @@ class PosixLauncher final : public Launcher {
     const Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     GQ_ASSIGN_OR_RETURN(Pipe out, make_pipe());
     GQ_ASSIGN_OR_RETURN(Pipe error, make_pipe());
-    std::vector<char*> argv;
-    for (const std::string& argument : spec.argv) argv.push_back(const_cast<char*>(argument.c_str()));
-    argv.push_back(nullptr);
-    const ChildSetup setup{argv.data(),       null.get(),    out.write.get(), process.log.get(),
-                           error.write.get(), spec.keep_fds, ::getpid()};
+    std::vector<std::string> changes = spec.env;
+    if (!spec.mark.empty()) changes.push_back(std::string(kMarkVariable) + "=" + spec.mark);
+    const std::vector<std::string> environment = environment_with(changes);
+    const std::vector<char*> argv = pointers(spec.argv), env = pointers(environment);
+    const ChildSetup setup{.argv = argv.data(),
+                           .env = env.data(),
+                           .in = null.get(),
+                           .out = out.write.get(),
+                           .log = spec.merge_errors ? out.write.get() : process.log.get(),
+                           .error = error.write.get(),
+                           .keep = spec.keep_fds,
+                           .parent = ::getpid()};
+    process.mark = spec.mark;
     process.pid = ::fork();
     if (process.pid < 0) return absl::UnavailableError(std::string("fork: ") + std::strerror(errno));
     if (process.pid == 0) run_child(setup);
@@ -132,7 +169,8 @@ class PosixLauncher final : public Launcher {
   void signal(uint64_t id, Signal signal) override {
     const auto found = processes_.find(id);
     if (found == processes_.end()) return;
-    ::kill(-found->second.pid, signal == Signal::kKill ? SIGKILL : SIGTERM);
+    if (!found->second.leader_gone) ::kill(-found->second.pid, signal == Signal::kKill ? SIGKILL : SIGTERM);
+    if (signal == Signal::kKill && !found->second.mark.empty()) kill_marked(found->second.mark);
   }
 
   void write_log(uint64_t id, std::string_view line) override {
@@ -162,6 +200,7 @@ class PosixLauncher final : public Launcher {
         ++it;
       }
     }
+    reap_orphans();
     return events;
   }
 
@@ -187,10 +226,28 @@ class PosixLauncher final : public Launcher {
 
   // Kills and reaps what the leader left behind. As subreaper we inherit its orphans, so none stays a zombie.
   static bool group_is_gone(Process& process) {
-    if (::kill(-process.pid, SIGKILL) != 0 && errno == ESRCH) return true;
-    while (::waitpid(-process.pid, nullptr, WNOHANG) > 0) {
+    if (::kill(-process.pid, SIGKILL) == 0 || errno != ESRCH) {
+      while (::waitpid(-process.pid, nullptr, WNOHANG) > 0) {
+      }
+      if (::kill(-process.pid, 0) == 0 || errno != ESRCH) return false;
     }
-    return ::kill(-process.pid, 0) != 0 && errno == ESRCH;
+    if (process.mark.empty()) return true;
+    const auto now = std::chrono::steady_clock::now();
+    if (now < process.look_at) return false;
+    process.look_at = now + kMarkedPoll;
+    return kill_marked(process.mark) == 0;
+  }
+
+  // Of marked processes in groups of their own.
+  void reap_orphans() const {
+    while (true) {
+      siginfo_t info{};
+      if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return;
+      for (const auto& [id, process] : processes_) {
+        if (process.pid == info.si_pid && !process.leader_gone) return;  // its end is seen by the next wait()
+      }
+      ::waitpid(info.si_pid, nullptr, WNOHANG);
+    }
   }
 
   static void read_lines(uint64_t id, Process& process, int max_reads, std::vector<ProcessEvent>& events) {

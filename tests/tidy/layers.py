@@ -35,10 +35,13 @@ MAY_INCLUDE = {
     "coordinator/client": ("engine/base", "coordinator/auth"),
     "node/agent": ("engine/base/status.h", "coordinator/sched"),
     "node/launch": ("engine/base", "node/agent"),
+    "node/daemon": ("engine/base", "coordinator/sched", "stages/task.h", "stages/warnings.h", "node/agent", "node/launch"),
+    "node/rpc": ("engine/base", "coordinator/sched", "node/daemon"),
     "node/worker": ENGINE_BELOW_STAGES + ("stages",),
     "cli": ("coordinator/client", "coordinator/spec", "coordinator/sched", "coordinator/store", "coordinator/deliver",
-            "coordinator/control", "coordinator/rpc", "coordinator/auth", "node/agent", "node/launch", "stages/catalog",
-            "stages/task.h", "stages/warnings.h", "engine/base", "engine/device/cpu.h", "engine/eval/report.h"),
+            "coordinator/control", "coordinator/rpc", "coordinator/auth", "node/agent", "node/launch", "node/daemon",
+            "node/rpc", "stages/catalog", "stages/task.h", "stages/warnings.h", "engine/base", "engine/device/cpu.h",
+            "engine/eval/report.h"),
 }
 ROOTS = {"engine", "stages", "coordinator", "node", "cli"}
 ANYTHING = ("tests", "bench")  # may include every folder
@@ -53,7 +56,7 @@ LIBRARIES = (
     (r"^utf8proc", ("engine/text",)),
     (r"^spdlog/", ("engine/base/log.cc",)),
     (r"^CLI/", ("cli",)),
-    (r"^openssl/", ("engine/base",)),
+    (r"^openssl/", ("engine/base", "node/daemon")),
     (r"^hwy/", ("engine", "tests/unit")),
     (r"^omp\.h", ("engine/device", "engine/ops", "engine/quant")),
     (r"^(grpc|grpcpp|google/protobuf)/", ("coordinator/rpc", "coordinator/auth", "coordinator/client", "node/rpc")),
