@@ -167,7 +167,7 @@ void Agent::look_at_ranks() {
     if (silent.empty()) continue;
     const RankWatch::Silence& first = silent.front();
     std::string message = absl::StrCat(
-        "rank ", first.rank, " on node ", attempt.node_of(first.rank),
+        "rank ", first.rank, " on node ", attempt.gang() ? attempt.node_of(first.rank) : options_.node,
         first.never_came ? " has not started within " : " has shown no sign of life for ", first.for_ms / 1000, " s");
     if (silent.size() > 1) message += absl::StrCat(", and ", silent.size() - 1, " others");
     base::log(base::LogLevel::kWarning, absl::StrCat(attempt.desired.run, "/", attempt.desired.stage, ": ", message));

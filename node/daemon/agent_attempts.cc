@@ -41,7 +41,7 @@ std::string Agent::Attempt::node_of(int rank) const {
     end += count;
     if (rank < end) return node;
   }
-  return "(unknown)";
+  return "";
 }
 
 void Agent::effect(const LaunchAttempt& effect) {
@@ -75,7 +75,10 @@ Status Agent::read_task(Attempt& attempt) {
     return absl::InternalError("the coordinator sent a task that is not one of this attempt");
   }
   attempt.artifact = artifact;
-  for (const auto& [name, folder] : task.value("inputs", json::object()).items()) attempt.inputs[name] = folder;
+  const json inputs = task.value("inputs", json::object());
+  for (const auto& [name, folder] : inputs.items()) {
+    if (folder.is_string()) attempt.inputs[name] = folder.get<std::string>();
+  }
   if (attempt.desired.fresh) GQ_RETURN_IF_ERROR(seams_.env.remove_tree(artifact));
   GQ_RETURN_IF_ERROR(seams_.env.make_folders(artifact));
   const uint64_t epoch = attempt.desired.epoch;

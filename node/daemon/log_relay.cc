@@ -20,19 +20,23 @@ void LogRelay::acknowledged(uint64_t epoch, uint64_t offset) {
   const auto found = logs_.find(epoch);
   if (found == logs_.end()) return;
   Log& log = found->second;
-  if (offset == log.sent && log.last_sent) {
-    log.done = true;
-  } else if (offset <= log.acknowledged || offset > log.sent) {
-    log.sent = offset;  // a piece was lost, or the coordinator's file is another than we thought
-    log.last_sent = false;
-  }
+  const bool as_expected = !log.expected.empty() && log.expected.front() == offset;
   log.acknowledged = offset;
+  if (as_expected) {
+    log.expected.pop_front();
+    log.done = log.last_sent && log.expected.empty();
+  } else {
+    log.sent = offset;
+    log.last_sent = false;
+    log.expected.clear();
+  }
 }
 
 void LogRelay::reconnected() {
   for (auto& [epoch, log] : logs_) {
     log.sent = log.acknowledged;
     log.last_sent = false;
+    log.expected.clear();
   }
 }
 
@@ -64,6 +68,7 @@ bool LogRelay::next_piece(uint64_t epoch, Log& log, std::vector<LogPiece>& piece
   }
   log.sent += piece.data.size();
   log.last_sent = piece.last;
+  log.expected.push_back(log.sent);
   pieces.push_back(std::move(piece));
   return true;
 }

@@ -1,9 +1,10 @@
 // Brings attempts' logs to the coordinator in numbered pieces: what the next one is, from which byte. Sends nothing
-// itself. A piece begins where the coordinator's file ends; it acknowledges how far it is; a doubled acknowledgement
-// says that a piece was lost, and the relay goes back. Used from one thread.
+// itself. A piece begins where the coordinator's file ends; every piece is answered by how far it is; where that is
+// not what the piece should have led to, something was lost, and the relay goes back. Used from one thread.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
@@ -42,6 +43,7 @@ class LogRelay {
   struct Log {
     std::string name{}, path{};
     uint64_t acknowledged = 0, sent = 0;
+    std::deque<uint64_t> expected{};  // acknowledgements of what is under way, in their order
     bool ended = false, last_sent = false, done = false;
   };
   bool next_piece(uint64_t epoch, Log& log, std::vector<LogPiece>& pieces);

@@ -21,7 +21,7 @@ namespace gridquant::node {
 struct LaunchSpec {
   std::vector<std::string> argv;   // argv[0]: path of the executable
   std::string log_path;            // its folder must exist; appended to
-  std::vector<int> keep_fds;       // descriptors that the process inherits
+  std::vector<int> keep_fds{};     // descriptors that the process inherits
   std::vector<std::string> env{};  // "NAME=value": besides our own environment, or instead of what is in it
   // Not "": whatever it starts belongs to it, also in process groups of their own (mpirun's ranks).
   std::string mark{};

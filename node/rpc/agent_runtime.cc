@@ -16,8 +16,8 @@ namespace {
 constexpr int kKeepaliveMs = 3'000, kKeepaliveTimeoutMs = 3'000, kLongestBackoffMs = 2'000;
 
 std::string address_of(const RuntimeOptions& options, int port) {
-  const std::string shown = options.advertise.empty() ? options.listen.substr(0, options.listen.rfind(':'))
-                                                      : options.advertise;
+  const std::string shown =
+      options.advertise.empty() ? options.listen.substr(0, options.listen.rfind(':')) : options.advertise;
   const size_t colon = shown.rfind(':');
   const bool has_port = colon != std::string::npos && shown.find(']', colon) == std::string::npos &&
                         shown.find(':') == (shown.front() == '[' ? shown.find(':') : colon);

@@ -109,8 +109,7 @@ class Link final : public SessionLink {
       connected_ = false;
       broken_ = true;
     }
-    context.TryCancel();  // a write that waits for a peer that is not there
-    writer.join();
+    writer.join();  // a write that waits fails too: the stream is over
     return stream->Finish();
   }
 

@@ -53,7 +53,9 @@ class AgentTest : public testing::Test {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_ + "/shm");
     files_.emplace(*NodeFiles::open(env_, folder_ + "/node"));
-    AgentOptions options{.node = "b", .worker = "/bin/worker"};
+    AgentOptions options;
+    options.node = "b";
+    options.worker = "/bin/worker";
     options.inventory.cores = 4;
     options.shared_memory = folder_ + "/shm";
     options.watch = {.silence_ms = 5'000, .start_ms = 20'000};
@@ -138,6 +140,7 @@ TEST_F(AgentTest, OneRankFromTaskToSummary) {
   EXPECT_EQ(report(5)->summary, json({{"bits", 4}}));
   EXPECT_THAT(stages::recall_warnings(env_, artifact()), ElementsAre("w"));
   desire({});
+  turn(1'000);
   EXPECT_EQ(report(5), nullptr) << "its end is on the coordinator's disk";
   ASSERT_FALSE(coordinator_.pieces.empty());
   EXPECT_TRUE(coordinator_.pieces.back().last);
@@ -226,7 +229,9 @@ TEST_F(AgentTest, ADaemonNeedsALiveLeaseItsSecretAndOrted) {
   EXPECT_EQ(caller->exit_code, 1);
   EXPECT_EQ(report(5)->phase, Phase::kRunning) << "the gang's end is the head's matter";
   desire({attempt(6)});
+  turn(1'000);
   desire({attempt(6)});
+  turn(1'000);
   EXPECT_EQ(report(5), nullptr);
 }
 
@@ -237,10 +242,11 @@ TEST_F(AgentTest, AMemberIsFreeWhenItsDaemonIsGone) {
   stopping.stopping = "cancelled";
   stopping.grace_ms = 3'000;
   desire({stopping});
+  turn(1'000);
   EXPECT_EQ(report(5)->phase, Phase::kStopping);
   EXPECT_THAT(launcher_.signals(), IsEmpty()) << "mpirun ends it in order";
   EXPECT_FALSE(ask_for_daemon(5, "very-secret")->refusal.ok());
-  turn(3'100);
+  turn(2'100);
   turn();
   EXPECT_THAT(launcher_.signals(), ElementsAre(Pair(5, Signal::kKill)));
   EXPECT_EQ(report(5)->phase, Phase::kStopping);

@@ -28,7 +28,9 @@ constexpr int kMaxLooks = 3'000;  // of 10 ms
 constexpr const char* kWorker = R"(#!/bin/sh
 rank=${OMPI_COMM_WORLD_RANK:-0}
 echo $$ > @/pid-$rank
-( n=0; while :; do n=$((n+1)); echo "{\"event\":\"heartbeat\",\"rank\":$rank,\"progress\":$n}"; sleep 0.2; kill -0 $$ || exit; done ) &
+( n=0
+while :; do n=$((n+1))
+echo "{\"event\":\"heartbeat\",\"rank\":$rank,\"progress\":$n}"; sleep 0.2; kill -0 $$ || exit; done ) &
 . @/script
 )";
 
@@ -196,7 +198,8 @@ TEST_F(RealAgentsTest, RanksOfOneNodeAndOfTwo) {
   EXPECT_TRUE(std::filesystem::exists(folder_ + "/ran-1-2"));
   run(2, {{"a", 1}, {"b", 2}});
   ASSERT_TRUE(finished("a", 2)) << read("a.log") << read("b.log");
-  EXPECT_EQ(coordinator_->attempt("a", 2)->exit_code(), 0) << coordinator_->attempt("a", 2)->message() << read("b.log");
+  EXPECT_EQ(coordinator_->attempt("a", 2)->exit_code(), 0)
+      << coordinator_->attempt("a", 2)->message() << coordinator_->log(2) << read("b.log");
   EXPECT_TRUE(std::filesystem::exists(folder_ + "/ran-0-3"));
   EXPECT_TRUE(std::filesystem::exists(folder_ + "/ran-2-3"));
   coordinator_->desire("b", {});
