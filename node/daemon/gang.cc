@@ -73,8 +73,8 @@ std::vector<std::string> mpirun_command(const GangOptions& options, std::span<co
   }
   std::vector<std::string> argv = {options.mpirun};
   if (options.as_root) argv.emplace_back("--allow-run-as-root");
-  // A daemon that is not attached would leave the agent's hands.
-  for (const char* one : {"--leave-session-attached", "--bind-to", "none"}) argv.emplace_back(one);
+  // A prefix would need a shell on the other node; a daemon that is not attached would leave the hands of its agent.
+  for (const char* one : {"--noprefix", "--leave-session-attached", "--bind-to", "none"}) argv.emplace_back(one);
   const auto set = [&](const char* name, const std::string& value) { argv.insert(argv.end(), {"--mca", name, value}); };
   set("plm", "rsh");
   set("plm_rsh_agent", absl::StrCat(options.gridquant, " rsh-agent"));
