@@ -20,10 +20,10 @@ void LogRelay::acknowledged(uint64_t epoch, uint64_t offset) {
   const auto found = logs_.find(epoch);
   if (found == logs_.end()) return;
   Log& log = found->second;
-  const bool as_expected = !log.expected.empty() && log.expected.front() == offset;
   log.acknowledged = offset;
-  if (as_expected) {
-    log.expected.pop_front();
+  const auto answered = std::find(log.expected.rbegin(), log.expected.rend(), offset);  // perhaps several at once
+  if (answered != log.expected.rend()) {
+    log.expected.erase(log.expected.begin(), answered.base());
     log.done = log.last_sent && log.expected.empty();
   } else {
     log.sent = offset;

@@ -95,6 +95,7 @@ class Link final : public SessionLink {
       progress_.clear();
       connected_ = true;
       broken_ = false;
+      reported_ = false;
     }
     inbox_.push(Connected{});
     std::thread writer([&] { write_all(*stream); });
@@ -121,7 +122,8 @@ class Link final : public SessionLink {
   }
 
   bool has_work() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return broken_ || report_.has_value() || !logs_.empty() || !progress_.empty();
+    // A stream begins with a report.
+    return broken_ || report_.has_value() || (reported_ && (!logs_.empty() || !progress_.empty()));
   }
 
   void write_all(Stream& stream) {
@@ -141,6 +143,7 @@ class Link final : public SessionLink {
     if (report_) {
       *request.mutable_report() = *std::move(report_);
       report_.reset();
+      reported_ = true;
     } else if (!progress_.empty()) {
       *request.mutable_progress() = std::move(progress_.front());
       progress_.pop_front();
@@ -159,6 +162,7 @@ class Link final : public SessionLink {
   std::deque<v1::LogChunk> logs_ ABSL_GUARDED_BY(mutex_);
   std::deque<v1::AttemptProgress> progress_ ABSL_GUARDED_BY(mutex_);
   bool connected_ ABSL_GUARDED_BY(mutex_) = false;
+  bool reported_ ABSL_GUARDED_BY(mutex_) = false;  // on this stream
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
