@@ -18,7 +18,7 @@ namespace gridquant::cli {
 
 struct Invocation;
 
-inline constexpr const char* kDefaultCoordinator = "127.0.0.1:7600";
+inline constexpr const char* kDefaultCoordinator = "127.0.0.1:7733";
 
 struct Place {
   std::string workdir;      // as given

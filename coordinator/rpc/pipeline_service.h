@@ -27,6 +27,8 @@ class PipelineService final : public v1::PipelineService::CallbackService {
   Reactor* ExplainRun(Context* context, const v1::ExplainRunRequest* request,
                       v1::ExplainRunResponse* response) override;
   Reactor* DeleteRun(Context* context, const v1::DeleteRunRequest* request, v1::DeleteRunResponse* response) override;
+  Reactor* CollectGarbage(Context* context, const v1::CollectGarbageRequest* request,
+                          v1::CollectGarbageResponse* response) override;
   Reactor* GetBatch(Context* context, const v1::GetBatchRequest* request, v1::GetBatchResponse* response) override;
   Reactor* SetQueue(Context* context, const v1::SetQueueRequest* request, v1::SetQueueResponse* response) override;
   Reactor* ListQueues(Context* context, const v1::ListQueuesRequest* request,

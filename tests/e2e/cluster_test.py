@@ -23,7 +23,8 @@ spec:
 
 def same_bytes(checks, cluster, local):
     """`gridquant run` here and `submit` there leave the same files; what comes twice is done once."""
-    outcome = cluster.call("submit", PIPELINE, *cluster.params(), "--output", "out-1", "--watch", "--idempotency-key", "k")
+    outcome = cluster.call("submit", PIPELINE, *cluster.params(), "--output", "out-1", "--watch",
+                           "--idempotency-key", "k")
     checks.that(outcome.status == 0, "a pipeline runs on the cluster", f"{outcome}\n{cluster.logs()}")
     checks.that("started on node-a" in outcome.err and "perplexity" in outcome.out, "it looks as a local run", outcome)
     here = local.run()
@@ -65,7 +66,8 @@ def looking(checks, cluster, run):
 
 def refusals(checks, cluster, run):
     bad = cluster.folder / "bad.yaml"
-    bad.write_text(PIPELINE.read_text(encoding="utf-8").replace("needs: plan}", "need: plan}"), encoding="utf-8")
+    text = PIPELINE.read_text(encoding="utf-8")
+    bad.write_text(text.replace("needs: calibrate", "need: calibrate", 1), encoding="utf-8")
     there = cluster.call("submit", "bad.yaml", *cluster.params())
     here = Gridquant(cluster.binary.parent, cluster.folder).call("validate", "bad.yaml")
     checks.that(there.status == 2 and there.err == here.err and "^~~~" in there.err, "mistakes read as of validate",
@@ -167,17 +169,24 @@ def queues(checks, cluster):
     checks.that(cluster.wait_for(run, "succeeded") is not None, "and the run goes on")
 
 
-def forgetting(checks, cluster, run):
+def forgetting(checks, cluster, local, run):
     before = len(cluster.json("list"))
     checks.that(cluster.call("delete", run).status == 0 and cluster.call("get", run).status == 3, "delete")
     checks.that(len(cluster.json("list")) == before - 1, "list does not show it any more")
-    for row in cluster.json("list", "--pipeline", "e2e"):
+    cluster.json("gc", "--min-age", "0s")
+    again = cluster.run(cluster.submit("--output", "out-1", "--watch"))
+    checks.that(all(stage["cached"] for stage in again["stages"]), "gc leaves what runs refer to", again)
+    for row in cluster.json("list"):
         cluster.call("delete", row["run"])
     would = cluster.json("gc", "--dry-run", "--min-age", "0s")
     checks.that(would["removedCount"] > 0 and would["dryRun"], "gc --dry-run says what it would remove", would)
     done = cluster.call("gc", "--min-age", "0s")
     checks.that(done.status == 0 and "removed" in done.out, "gc removes", done)
     checks.that(cluster.json("gc", "--min-age", "0s")["removedCount"] == 0, "and leaves nothing to remove")
+    left = [path.name for path in (cluster.shared / "artifacts").iterdir() if path.name[0] != "."]
+    checks.that(not left and not (cluster.shared / ".trash").exists(), "nothing is left in the store", left)
+    delivered = digests(cluster.folder / "out-1" / "checkpoint")
+    checks.that(delivered == local.digests(), "what was delivered stays")
     cluster.coordinator.kill(signal.SIGTERM)
     gone = cluster.call("list", "--patience", "0.5")
     checks.that(gone.status == 4 and "is it running" in gone.err, "nobody answers", gone)
@@ -189,14 +198,15 @@ def main():
     cluster = Cluster(binaries, folder / "cluster")
     try:
         cluster.until(lambda: cluster.json("nodes", "list"), "the node does not join")
-        run = same_bytes(checks, cluster, Gridquant(binaries, folder / "local"))
+        local = Gridquant(binaries, folder / "local")
+        run = same_bytes(checks, cluster, local)
         looking(checks, cluster, run)
         refusals(checks, cluster, run)
         stopping(checks, cluster)
         run = leaving(checks, cluster)
         batches(checks, cluster)
         queues(checks, cluster)
-        forgetting(checks, cluster, run)
+        forgetting(checks, cluster, local, run)
     finally:
         cluster.stop()
     return checks.finish()
