@@ -127,7 +127,13 @@ StatusOr<std::vector<std::string>> daemon_arguments(std::span<const std::string>
         absl::StrCat("only orted is started on another node, not '", from_mpirun.empty() ? "" : from_mpirun[0], "'"));
   }
   std::vector<std::string> arguments;
-  for (std::string_view text : from_mpirun.subspan(1)) {
+  for (size_t i = 1; i < from_mpirun.size(); ++i) {
+    std::string_view text = from_mpirun[i];
+    if (text == kLauncherParameter && !arguments.empty()) {  // it launches nothing further; the value has a space in it
+      arguments.pop_back();                                  // -mca
+      ++i;
+      continue;
+    }
     if (text.size() >= 2 && text.front() == '"' && text.back() == '"') text = text.substr(1, text.size() - 2);
     if (!is_plain(text)) {
       return absl::PermissionDeniedError("an argument of orted would need a shell: '" + std::string(text) + "'");

@@ -49,6 +49,13 @@ TEST(GangTest, ArgumentsLoseTheirQuotesWithoutAShell) {
   EXPECT_THAT(*arguments, ElementsAre("-mca", "orte_hnp_uri", "938.0;tcp://192.0.2.2:53929;tcp6://[fd00::2]:50653"));
 }
 
+TEST(GangTest, TheLauncherWithItsSpaceIsNotPassedOn) {
+  const auto arguments = daemon_arguments(std::vector<std::string>{
+      " orted", "-mca", "plm_rsh_agent", "\"/usr/bin/gridquant rsh-agent\"", "-mca", "plm", "rsh"});
+  ASSERT_TRUE(arguments.ok()) << arguments.status();
+  EXPECT_THAT(*arguments, ElementsAre("-mca", "plm", "rsh"));
+}
+
 TEST(GangTest, WhatNeedsAShellOrIsNotOrtedIsRefused) {
   for (const std::vector<std::string>& bad : std::vector<std::vector<std::string>>{{},
                                                                                    {"sh"},
