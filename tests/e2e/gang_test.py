@@ -37,7 +37,7 @@ def one_node(binaries, folder, expected, checks):
         cluster.start_node("a")
         run, view = finished(cluster, checks, "one", {"ranks": 1}, expected)
         checks.that(attempts(view, "quantize")[0]["node"] == "a", "the attempt names its node", view)
-        log = cluster.call("logs", run, "--stage", "quantize")
+        log = cluster.call("logs", run, "quantize")
         checks.that(log.status == 0 and "attempt 1" in log.text, "the worker's log is with the coordinator", log)
 
 
