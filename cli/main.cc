@@ -38,10 +38,10 @@ int run_main(int argc, char** argv) {
   app.footer(
       "Exit codes: 0 done, 1 the run failed, 2 usage or validation, 3 not found, 4 no coordinator answered,\n"
       "5 the coordinator refused, 130 interrupted.");
-  for (const auto add : {add_run,         add_validate, add_schema,    add_get,        add_list,   add_logs,  add_explain,
-                         add_submit,      add_watch,    add_cancel,    add_retry,      add_pause,  add_delete, add_nodes,
-                         add_queues,      add_gc,       add_render,    add_completion, add_coordinator,
-                         add_node,        add_rsh_agent, add_version}) {
+  for (const auto add :
+       {add_run,    add_validate,   add_schema,      add_get,   add_list,      add_logs,   add_explain, add_submit,
+        add_watch,  add_cancel,     add_retry,       add_pause, add_delete,    add_nodes,  add_queues,  add_gc,
+        add_render, add_completion, add_coordinator, add_node,  add_rsh_agent, add_version}) {
     add(app, invocation);
   }
   try {
