@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "coordinator/auth/security.h"
 #include "engine/device/cpu.h"
 
 namespace CLI {
@@ -30,11 +31,12 @@ struct Invocation {
   std::ostream& err;
   bool out_is_terminal = false;
   bool err_is_terminal = false;
-  std::string working_folder;    // absolute
-  std::string own_folder;        // where the gridquant binary lies; gridquant-worker is beside it
-  std::string search_path = {};  // PATH of the environment
-  std::string coordinator;       // GRIDQUANT_COORDINATOR: HOST:PORT, or ""
-  std::string gang_ticket = {};  // the variable that a gang's mpirun hands on to rsh-agent
+  std::string working_folder;       // absolute
+  std::string own_folder;           // where the gridquant binary lies; gridquant-worker is beside it
+  std::string search_path = {};     // PATH of the environment
+  std::string coordinator;          // GRIDQUANT_COORDINATOR: HOST:PORT, or ""
+  std::string gang_ticket = {};     // the variable that a gang's mpirun hands on to rsh-agent
+  auth::ClientSecurity security{};  // GRIDQUANT_TLS_CA, _TLS_CERT, _TLS_KEY, _TOKEN_FILE
   device::CpuInfo cpu = device::detect_cpu();
   int exit_code = kExitOk;
 };
@@ -60,6 +62,7 @@ void add_render(CLI::App& app, Invocation& invocation);
 void add_completion(CLI::App& app, Invocation& invocation);
 void add_node(CLI::App& app, Invocation& invocation);
 void add_rsh_agent(CLI::App& app, Invocation& invocation);
+void add_token(CLI::App& app, Invocation& invocation);
 void add_version(CLI::App& app, Invocation& invocation);
 
 }  // namespace gridquant::cli

@@ -15,10 +15,28 @@
 namespace gridquant::cli {
 namespace {
 
+// Where a coordinator's clients find what proves who they are, unless the command line says it.
+auth::ClientSecurity security_of_environment() {
+  auth::ClientSecurity security;
+  const auto read = [](const char* name, std::string& value) {
+    if (const char* text = std::getenv(name); text != nullptr) value = text;
+  };
+  read("GRIDQUANT_TLS_CA", security.tls.ca);
+  read("GRIDQUANT_TLS_CERT", security.tls.certificate);
+  read("GRIDQUANT_TLS_KEY", security.tls.key);
+  read("GRIDQUANT_TOKEN_FILE", security.token_file);
+  return security;
+}
+
 int run_main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);  // a reader that went away (| head) must not leave a run without its end
   std::error_code error;
-  Invocation invocation{.out = std::cout, .err = std::cerr, .working_folder = {}, .own_folder = {}, .coordinator = {}};
+  Invocation invocation{.out = std::cout,
+                        .err = std::cerr,
+                        .working_folder = {},
+                        .own_folder = {},
+                        .coordinator = {},
+                        .security = security_of_environment()};
   invocation.out_is_terminal = ::isatty(STDOUT_FILENO) == 1;
   invocation.err_is_terminal = ::isatty(STDERR_FILENO) == 1;
   if (const char* path = std::getenv("PATH")) invocation.search_path = path;
@@ -39,9 +57,9 @@ int run_main(int argc, char** argv) {
       "Exit codes: 0 done, 1 the run failed, 2 usage or validation, 3 not found, 4 no coordinator answered,\n"
       "5 the coordinator refused, 130 interrupted.");
   for (const auto add :
-       {add_run,    add_validate,   add_schema,      add_get,   add_list,      add_logs,   add_explain, add_submit,
-        add_watch,  add_cancel,     add_retry,       add_pause, add_delete,    add_nodes,  add_queues,  add_gc,
-        add_render, add_completion, add_coordinator, add_node,  add_rsh_agent, add_version}) {
+       {add_run,    add_validate,   add_schema,      add_get,   add_list,      add_logs,  add_explain, add_submit,
+        add_watch,  add_cancel,     add_retry,       add_pause, add_delete,    add_nodes, add_queues,  add_gc,
+        add_render, add_completion, add_coordinator, add_node,  add_rsh_agent, add_token, add_version}) {
     add(app, invocation);
   }
   try {

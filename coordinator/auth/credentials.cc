@@ -106,7 +106,7 @@ Status check_ca(const TlsFiles& files) {
 
 Status check_server(const ServerSecurity& security, const std::string& address) {
   if (security.tls.any()) {
-    if (security.insecure) return absl::InvalidArgumentError("--insecure and --tls-... exclude each other");
+    if (security.insecure) return absl::InvalidArgumentError("--insecure-listen and --tls-... exclude each other");
     if (security.tls.ca.empty()) {
       return absl::InvalidArgumentError("--tls-ca is missing: the authority that signs client certificates");
     }
@@ -116,7 +116,7 @@ Status check_server(const ServerSecurity& security, const std::string& address) 
     if (!security.insecure) {
       return absl::InvalidArgumentError(
           absl::StrCat("--listen ", address, " can be reached from other machines: give --tls-cert, --tls-key and ",
-                       "--tls-ca, or say --insecure if everybody on this network may do everything"));
+                       "--tls-ca, or say --insecure-listen if everybody on this network may do everything"));
     }
     if (!security.token_file.empty()) {
       return absl::InvalidArgumentError(

@@ -9,6 +9,7 @@
 
 #include <grpcpp/client_context.h>
 
+#include "coordinator/auth/credentials.h"
 #include "coordinator/client/channel.h"
 #include "coordinator/client/errors.h"
 #include "coordinator/client/stream.h"
@@ -24,6 +25,22 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr int64_t kFirstBackoffMs = 50, kMaxBackoffMs = 1'000;
 constexpr int64_t kSubmitFactor = 10;
+
+// A stream that never began.
+template <class Message>
+std::unique_ptr<Stream<Message>> ended(const Status& status) {
+  class Ended final : public Stream<Message> {
+   public:
+    explicit Ended(Status status) : status_(std::move(status)) {}
+    StreamStep<Message> next(int64_t) override {
+      return {.kind = StreamStep<Message>::Kind::kEnded, .message = {}, .status = status_};
+    }
+
+   private:
+    const Status status_;
+  };
+  return std::make_unique<Ended>(status);
+}
 
 int64_t ms_since(SteadyClock::time_point then) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - then).count();
@@ -47,13 +64,15 @@ std::string make_request_id() {
 struct Client::Impl {
   explicit Impl(ClientOptions the_options)
       : options(std::move(the_options)),
-        channel(make_channel(options.address, grpc::InsecureChannelCredentials())),
+        credentials(auth::channel_credentials(options.security, options.address)),
+        channel(make_channel(options.address, credentials.ok() ? *credentials : nullptr)),
         pipelines(channel),
         nodes(channel) {}
 
   template <class Stub, class Request, class Response>
   StatusOr<Response> call(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                           const Request& request, int64_t timeout_ms) {
+    if (!credentials.ok()) return credentials.status();
     int late_tries = 0;
     auto last_contact = SteadyClock::now();  // or the beginning
     for (int64_t backoff_ms = kFirstBackoffMs;; backoff_ms = std::min(2 * backoff_ms, kMaxBackoffMs)) {
@@ -87,7 +106,8 @@ struct Client::Impl {
   }
 
   ClientOptions options;
-  std::shared_ptr<grpc::Channel> channel;
+  StatusOr<std::shared_ptr<grpc::ChannelCredentials>> credentials;
+  std::shared_ptr<grpc::Channel> channel;  // without credentials no call on it works
   Pipelines pipelines;
   Nodes nodes;
 };
@@ -153,6 +173,7 @@ StatusOr<v1::UndrainNodeResponse> Client::call(v1::UndrainNodeRequest request) {
 }
 
 std::unique_ptr<Stream<v1::WatchRunResponse>> Client::watch(const v1::WatchRunRequest& request) {
+  if (!impl_->credentials.ok()) return ended<v1::WatchRunResponse>(impl_->credentials.status());
   Pipelines& stub = impl_->pipelines;
   return std::make_unique<ResumingStream<WatchCursor>>(
       impl_->options, WatchCursor(request),
@@ -162,6 +183,7 @@ std::unique_ptr<Stream<v1::WatchRunResponse>> Client::watch(const v1::WatchRunRe
 }
 
 std::unique_ptr<Stream<v1::ReadLogsResponse>> Client::logs(const v1::ReadLogsRequest& request) {
+  if (!impl_->credentials.ok()) return ended<v1::ReadLogsResponse>(impl_->credentials.status());
   Pipelines& stub = impl_->pipelines;
   return std::make_unique<ResumingStream<LogCursor>>(
       impl_->options, LogCursor(request),

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "coordinator/auth/security.h"
 #include "engine/base/status.h"
 #include "gridquant/v1/node.pb.h"
 #include "gridquant/v1/pipeline.pb.h"
@@ -17,7 +18,8 @@
 namespace gridquant::client {
 
 struct ClientOptions {
-  std::string address;  // HOST:PORT
+  std::string address;              // HOST:PORT
+  auth::ClientSecurity security{};  // every call says what of it cannot work
   // Of one try. Submit reads the model's files for their keys: it gets ten times as long.
   int64_t try_timeout_ms = 10'000;
   int64_t unreachable_ms = 5'000;  // nobody answers for so long: the call gives up

@@ -10,10 +10,30 @@ namespace {
 
 constexpr const char* kDetailUrl = "type.googleapis.com/gridquant.v1.ErrorDetail";
 
+// A connection that TLS refused shows as "unavailable"; no waiting helps, so it is told apart.
+std::optional<Status> tls_problem(const grpc::Status& status, const std::string& address) {
+  if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return std::nullopt;
+  const std::string& text = status.error_message();
+  const auto says = [&](const char* words) { return text.find(words) != std::string::npos; };
+  if (says("certificate verify failed") || says("Hostname Verification Check failed")) {
+    return absl::UnauthenticatedError("the coordinator at " + address +
+                                      " does not prove who it is: its certificate is not signed by --tls-ca, is not "
+                                      "valid now, or is for another name [" +
+                                      text + "]");
+  }
+  if (says("wrong version number")) {
+    return absl::FailedPreconditionError("the coordinator at " + address +
+                                         " speaks no TLS: leave the TLS options out (" +
+                                         "--tls-ca, GRIDQUANT_TLS_CA), or start it with a certificate [" + text + "]");
+  }
+  return std::nullopt;
+}
+
 std::string message_of(const grpc::Status& status, const std::string& address) {
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
-      return "the coordinator at " + address + " cannot be reached: is it running (gridquant coordinator)? [" +
+      return "the coordinator at " + address +
+             " cannot be reached: is it running (gridquant coordinator), and does it want TLS (--tls-ca)? [" +
              status.error_message() + "]";
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       return "the coordinator at " + address + " did not answer in time [" + status.error_message() + "]";
@@ -41,6 +61,7 @@ bool is_retryable(const Status& status) {
 
 Status from_grpc(const grpc::Status& status, const std::string& address) {
   if (status.ok()) return absl::OkStatus();
+  if (const auto problem = tls_problem(status, address)) return *problem;
   Status error(static_cast<absl::StatusCode>(status.error_code()), message_of(status, address));  // the same numbers
   v1::Status more;
   if (status.error_details().empty() || !more.ParseFromString(status.error_details())) return error;

@@ -55,8 +55,7 @@ class ResumingStream final : public Stream<typename Cursor::Message> {
   using Step = StreamStep<Message>;
   using Kind = typename Step::Kind;
   using Reader = std::unique_ptr<grpc::ClientAsyncReader<Message>>;
-  using Prepare =
-      std::function<Reader(grpc::ClientContext*, const typename Cursor::Request&, grpc::CompletionQueue*)>;
+  using Prepare = std::function<Reader(grpc::ClientContext*, const typename Cursor::Request&, grpc::CompletionQueue*)>;
 
   ResumingStream(ClientOptions options, Cursor cursor, Prepare prepare)
       : options_(std::move(options)), cursor_(std::move(cursor)), prepare_(std::move(prepare)), contact_(Now::now()) {}

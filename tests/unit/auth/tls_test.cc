@@ -8,10 +8,12 @@
 #include <thread>
 
 #include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include "coordinator/auth/credentials.h"
+#include "coordinator/auth/health_listener.h"
 #include "coordinator/auth/tokens.h"
 #include "engine/base/env.h"
 #include "gridquant/v1/pipeline.grpc.pb.h"
@@ -202,6 +204,37 @@ TEST_F(TlsTest, TokensWithoutTlsOnLoopback) {
   EXPECT_TRUE(call({.tls = {}, .token_file = path("operator")}).ok());
   expect(call({.tls = {}, .token_file = path("viewer")}), grpc::StatusCode::PERMISSION_DENIED, "board");
   expect(call(ClientSecurity{}), grpc::StatusCode::UNAUTHENTICATED, "--token-file");
+}
+
+TEST_F(TlsTest, HealthNeedsNoProof) {
+  const auto listener = HealthListener::start("127.0.0.1:0");
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  port_ = (*listener)->port();
+  grpc::GenericStub stub(grpc::CreateChannel(address(), grpc::InsecureChannelCredentials()));
+  // A HealthCheckRequest for the whole server is empty; its response's field 1 is 1 (SERVING) or 2 (NOT_SERVING).
+  const auto serving = [&] {
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const grpc::Slice empty;
+    const grpc::ByteBuffer request(&empty, 1);
+    const auto check = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", request, &queue);
+    check->StartCall();
+    grpc::ByteBuffer response;
+    grpc::Status status;
+    check->Finish(&response, &status, nullptr);
+    void* tag = nullptr;
+    bool ok = false;
+    queue.Next(&tag, &ok);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    grpc::Slice bytes;
+    EXPECT_TRUE(response.TrySingleSlice(&bytes).ok());
+    return std::string(bytes.begin(), bytes.end()) == "\x08\x01";
+  };
+  EXPECT_FALSE(serving());
+  (*listener)->set_serving(true);
+  EXPECT_TRUE(serving());
+  expect(call(ClientSecurity{}), grpc::StatusCode::UNIMPLEMENTED, "");
+  EXPECT_FALSE(HealthListener::start("127.0.0.1:" + std::to_string(port_)).ok());
 }
 
 TEST_F(TlsTest, OptionsThatCannotWorkAreRefused) {

@@ -1,0 +1,40 @@
+// See security_options.h.
+#include "cli/security_options.h"
+
+#include <CLI/CLI.hpp>
+
+#include "cli/command.h"
+
+namespace gridquant::cli {
+namespace {
+
+constexpr char kGroup[] = "Security";
+
+}  // namespace
+
+void add_server_security_options(CLI::App& command, auth::ServerSecurity& security) {
+  const auto add = [&](const char* name, std::string& value, const char* text) {
+    command.add_option(name, value, text)->group(kGroup);
+  };
+  add("--tls-cert", security.tls.certificate, "Certificate (PEM, with its chain); read again when it changes");
+  add("--tls-key", security.tls.key, "Its private key (PEM)");
+  add("--tls-ca", security.tls.ca, "Authority that signs the certificates of agents and clients (PEM)");
+  add("--token-file", security.token_file, "Who may call with a token: lines as gridquant token prints them");
+  command
+      .add_flag("--insecure-listen", security.insecure,
+                "Listen beyond this machine without TLS: everybody who reaches it may do everything")
+      ->group(kGroup);
+}
+
+void add_client_security_options(CLI::App& command, const Invocation& invocation, auth::ClientSecurity& security) {
+  security = invocation.security;
+  const auto add = [&](const char* name, std::string& value, const char* text) {
+    command.add_option(name, value, text)->group(kGroup);
+  };
+  add("--tls-ca", security.tls.ca, "Authority that signs the coordinator's certificate (GRIDQUANT_TLS_CA)");
+  add("--tls-cert", security.tls.certificate, "Client certificate (GRIDQUANT_TLS_CERT)");
+  add("--tls-key", security.tls.key, "Its private key (GRIDQUANT_TLS_KEY)");
+  add("--token-file", security.token_file, "File that holds a token (GRIDQUANT_TOKEN_FILE)");
+}
+
+}  // namespace gridquant::cli
