@@ -168,7 +168,8 @@ class JobWriter {
   }
 
   // Codes below 128 are permanent, of gridquant (1, 2, 3, 5), of its worker (10 to 15) and of a program that cannot be
-  // started (126, 127); trying again helps with the others, and with 4: no coordinator answered. A pod that had to make room is not counted.
+  // started (126, 127); trying again helps with the others, and with 4: no coordinator answered. A pod that had to make
+  // room is not counted.
   static json pod_failure_policy() {
     const json permanent = {1, 2, 3, 5, 10, 11, 12, 13, 14, 15, 126, 127};
     const json disruption = json::array({{{"type", "DisruptionTarget"}, {"status", "True"}}});

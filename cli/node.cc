@@ -10,6 +10,8 @@
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/interrupts.h"
+#include "cli/security_options.h"
+#include "coordinator/auth/health_listener.h"
 #include "coordinator/spec/scalars.h"
 #include "engine/base/log.h"
 #include "node/daemon/agent.h"
@@ -22,7 +24,9 @@ constexpr int kTurnMs = 100;  // interruptions are looked for so often
 
 struct NodeOptions {
   std::string coordinator, workdir, name, listen = "127.0.0.1:0", advertise, memory, worker;
-  std::string mpirun = "/usr/bin/mpirun", orted = "/usr/bin/orted", interfaces;
+  std::string mpirun = "/usr/bin/mpirun", orted = "/usr/bin/orted", interfaces, health_listen;
+  auth::ClientSecurity security;
+  bool insecure_listen = false;
   std::vector<std::string> labels;
   int cores = 0;
   int64_t heartbeat_ms = 1'000, grace_ms = 10'000, silence_ms = 60'000, rank_start_ms = 120'000;
@@ -77,7 +81,13 @@ class NodeCommand {
                    .interfaces = options_.interfaces,
                    .shared_folder = {},
                    .grace_ms = options_.grace_ms,
-                   .as_root = ::geteuid() == 0};
+                   .as_root = ::geteuid() == 0,
+                   .environment = {}};
+    auth::ClientSecurity& security = options_.security;  // gangs start elsewhere: absolute paths
+    for (std::string* path : {&security.tls.certificate, &security.tls.key, &security.tls.ca, &security.token_file}) {
+      if (!path->empty()) *path = absolute(invocation_, *path);
+    }
+    agent_.gang.environment = tls_environment(security.tls);
     return absl::OkStatus();
   }
 
@@ -104,8 +114,15 @@ class NodeCommand {
                                        .coordinator = options_.coordinator,
                                        .listen = options_.listen,
                                        .advertise = options_.advertise,
-                                       .facts = facts()};
+                                       .facts = facts(),
+                                       .server_security = server_of_agent(options_.security, options_.insecure_listen),
+                                       .client_security = options_.security};
     GQ_ASSIGN_OR_RETURN(const std::unique_ptr<node::AgentRuntime> network, node::AgentRuntime::start(runtime, inbox));
+    std::unique_ptr<auth::HealthListener> health;
+    if (!options_.health_listen.empty()) {
+      GQ_ASSIGN_OR_RETURN(health, auth::HealthListener::start(options_.health_listen));
+      health->set_serving(true);
+    }
     node::Agent agent({env, base::system_clock(), *launcher, inbox, network->uplink(), files}, agent_);
     invocation_.err << "node " << options_.name << ": " << agent_.inventory.cores << " cores, listening on "
                     << network->address() << ", coordinator " << options_.coordinator << std::endl;
@@ -137,6 +154,8 @@ void add_node(CLI::App& app, Invocation& invocation) {
       ->capture_default_str();
   command->add_option("--advertise", options->advertise,
                       "HOST or HOST:PORT under which they reach it (default: as it listens)");
+  command->add_option("--health-listen", options->health_listen,
+                      "HOST:PORT for gRPC health alone, without TLS (probes); default: none");
   command->add_option("--mpi-interfaces", options->interfaces,
                       "Network interfaces or CIDR blocks for the ranks of a gang (default: Open MPI's choice)");
   command->add_option("--mpirun", options->mpirun, "Open MPI's mpirun")->capture_default_str();
@@ -150,6 +169,7 @@ void add_node(CLI::App& app, Invocation& invocation) {
   command->add_option("--heartbeat-ms", options->heartbeat_ms, "Between two reports to the coordinator")
       ->check(CLI::Range(10, 3'000))
       ->capture_default_str();
+  add_agent_security_options(*command, invocation, options->security, options->insecure_listen);
   command->add_option("--worker", options->worker, "")->group("");  // hidden: for tests
   command->callback([&invocation, options] { NodeCommand(invocation, *options).execute(); });
 }

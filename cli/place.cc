@@ -5,16 +5,19 @@
 
 #include "cli/command.h"
 #include "cli/common_options.h"
+#include "cli/security_options.h"
 
 namespace gridquant::cli {
 namespace {
 
-CLI::Option* add_client_options(CLI::App& command, Place& place, const std::string& help) {
+CLI::Option* add_client_options(CLI::App& command, const Invocation& invocation, Place& place,
+                                const std::string& help) {
   CLI::Option* coordinator = command.add_option("--coordinator", place.coordinator, help);
   place.coordinator_option = coordinator;
   command.add_option("--patience", place.patience_s, "Seconds to try a coordinator that does not answer")
       ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();
+  add_client_security_options(command, invocation, place.security);
   return coordinator;
 }
 
@@ -31,7 +34,7 @@ std::shared_ptr<Place> add_place_options(CLI::App& command, const Invocation& in
   place->coordinator = invocation.coordinator;
   CLI::Option* workdir = add_workdir_option(command, place->workdir);
   CLI::Option* coordinator =
-      add_client_options(command, *place,
+      add_client_options(command, invocation, *place,
                          "HOST:PORT of a coordinator, instead of the work folder (default: GRIDQUANT_COORDINATOR)");
   workdir->excludes(coordinator);
   place->workdir_option = workdir;
@@ -41,15 +44,16 @@ std::shared_ptr<Place> add_place_options(CLI::App& command, const Invocation& in
 std::shared_ptr<Place> add_coordinator_options(CLI::App& command, const Invocation& invocation) {
   const auto place = std::make_shared<Place>();
   place->coordinator = invocation.coordinator.empty() ? kDefaultCoordinator : invocation.coordinator;
-  add_client_options(command, *place,
-                     std::string("HOST:PORT of the coordinator (default: GRIDQUANT_COORDINATOR, else ") +
-                         kDefaultCoordinator + ")");
+  add_client_options(
+      command, invocation, *place,
+      std::string("HOST:PORT of the coordinator (default: GRIDQUANT_COORDINATOR, else ") + kDefaultCoordinator + ")");
   return place;
 }
 
 std::unique_ptr<client::Client> connect(const Place& place) {
   client::ClientOptions options;
   options.address = place.coordinator;
+  options.security = place.security;
   options.unreachable_ms = static_cast<int64_t>(place.patience_s * 1000);
   return std::make_unique<client::Client>(std::move(options));
 }

@@ -23,16 +23,17 @@ inline constexpr const char* kDefaultCoordinator = "127.0.0.1:7733";
 struct Place {
   std::string workdir;      // as given
   std::string coordinator;  // as given, or of the environment; "": none
-  double patience_s = 5;    // how long a coordinator that does not answer is tried
+  auth::ClientSecurity security{};
+  double patience_s = 5;  // how long a coordinator that does not answer is tried
   const CLI::Option* workdir_option = nullptr;
   const CLI::Option* coordinator_option = nullptr;
 
   bool remote() const;
 };
 
-// --workdir, --coordinator, --patience.
+// --workdir, --coordinator, --patience, and what proves who calls.
 std::shared_ptr<Place> add_place_options(CLI::App& command, const Invocation& invocation);
-// --coordinator, --patience: the verb has no other place.
+// The same without --workdir: the verb has no other place.
 std::shared_ptr<Place> add_coordinator_options(CLI::App& command, const Invocation& invocation);
 
 // Waits for nothing: the first call finds out whether somebody is there.

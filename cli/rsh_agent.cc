@@ -19,7 +19,7 @@ void add_rsh_agent(CLI::App& app, Invocation& invocation) {
   command->callback([&invocation, command] {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // mpirun's end is ours, and so the daemon's
     if (::getppid() == 1) return;
-    const StatusOr<int> code = node::rsh_agent(invocation.gang_ticket, command->remaining(),
+    const StatusOr<int> code = node::rsh_agent(invocation.gang_ticket, command->remaining(), invocation.security,
                                                [&](const std::string& text) { invocation.err << text << std::flush; });
     if (!code.ok()) return fail(invocation, "text", code.status(), kExitRunFailed);
     invocation.exit_code = *code;

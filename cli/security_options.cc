@@ -37,4 +37,28 @@ void add_client_security_options(CLI::App& command, const Invocation& invocation
   add("--token-file", security.token_file, "File that holds a token (GRIDQUANT_TOKEN_FILE)");
 }
 
+void add_agent_security_options(CLI::App& command, const Invocation& invocation, auth::ClientSecurity& security,
+                                bool& insecure_listen) {
+  add_client_security_options(command, invocation, security);
+  command.add_flag("--insecure-listen", insecure_listen, "Listen beyond this machine without TLS")->group(kGroup);
+}
+
+auth::ServerSecurity server_of_agent(const auth::ClientSecurity& security, bool insecure_listen) {
+  auth::ServerSecurity server;
+  if (!security.tls.certificate.empty()) server.tls = security.tls;
+  server.insecure = insecure_listen;
+  return server;
+}
+
+std::vector<std::string> tls_environment(const auth::TlsFiles& files) {
+  std::vector<std::string> variables;
+  const auto add = [&](const char* name, const std::string& value) {
+    if (!value.empty()) variables.push_back(name + value);
+  };
+  add("GRIDQUANT_TLS_CA=", files.ca);
+  add("GRIDQUANT_TLS_CERT=", files.certificate);
+  add("GRIDQUANT_TLS_KEY=", files.key);
+  return variables;
+}
+
 }  // namespace gridquant::cli

@@ -121,6 +121,7 @@ StatusOr<LaunchSpec> Agent::prepare(Attempt& attempt) {
     gang.shared_folder = attempt.shared_folder;
     gang.grace_ms = attempt.desired.grace_ms > 0 ? attempt.desired.grace_ms : gang.grace_ms;
     spec.argv = mpirun_command(gang, hosts, spec.argv);
+    spec.env.insert(spec.env.end(), gang.environment.begin(), gang.environment.end());
     spec.env.push_back(absl::StrCat(kGangVariable, "=", write_ticket(epoch, attempt.task.secret, hosts)));
   }
   spec.mark = seams_.files.mark(epoch);

@@ -29,6 +29,7 @@ struct GangOptions {
   std::string shared_folder{};  // for memory that ranks of one node share; exists on every node
   int64_t grace_ms = 10'000;    // of the worker, after SIGTERM
   bool as_root = false;
+  std::vector<std::string> environment{};  // "NAME=value": of mpirun, and so of the remote launcher
 };
 
 // argv of mpirun for these ranks, the head's first. `worker`: the worker's argv.

@@ -7,6 +7,7 @@
 #include <grpcpp/security/credentials.h>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/auth/credentials.h"
 #include "node/rpc/agent_server.h"
 #include "node/rpc/session_link.h"
 
@@ -43,15 +44,18 @@ StatusOr<std::unique_ptr<AgentRuntime>> AgentRuntime::start(const RuntimeOptions
   if (options.listen.find(':') == std::string::npos) {
     return absl::InvalidArgumentError("--listen must be HOST:PORT, not " + options.listen);
   }
+  GQ_ASSIGN_OR_RETURN(const auto server_credentials, auth::server_credentials(options.server_security, options.listen));
+  GQ_ASSIGN_OR_RETURN(const auto client_credentials,
+                      auth::channel_credentials(options.client_security, options.coordinator));
   GQ_ASSIGN_OR_RETURN(std::unique_ptr<AgentServer> server,
-                      AgentServer::start(options.node, options.listen, grpc::InsecureServerCredentials(), inbox));
+                      AgentServer::start(options.node, options.listen, server_credentials, inbox));
   NodeFacts facts = options.facts;
   facts.agent_address = address_of(options, server->port());
   grpc::ChannelArguments settings;
   settings.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   settings.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   settings.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kLongestBackoffMs);
-  const auto channel = grpc::CreateCustomChannel(options.coordinator, grpc::InsecureChannelCredentials(), settings);
+  const auto channel = grpc::CreateCustomChannel(options.coordinator, client_credentials, settings);
   std::unique_ptr<SessionLink> link = SessionLink::start(channel, inbox, facts);
   return std::make_unique<Runtime>(std::move(server), std::move(link), facts.agent_address);
 }

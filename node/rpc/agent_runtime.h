@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "coordinator/auth/security.h"
 #include "engine/base/status.h"
 #include "node/daemon/messages.h"
 #include "node/rpc/convert.h"
@@ -14,6 +15,8 @@ struct RuntimeOptions {
   std::string node{}, coordinator{}, listen{};
   std::string advertise{};  // HOST or HOST:PORT; "": as it listens
   NodeFacts facts{};        // agent_address is filled in
+  auth::ServerSecurity server_security{};
+  auth::ClientSecurity client_security{};
 };
 
 class AgentRuntime {

@@ -1,5 +1,5 @@
-"""A cluster under TLS and tokens, with certificates made by openssl: coordinator, agents and a gang over two nodes work;
-who may not come in is refused with a reason and what to do; changed files count without a restart.
+"""A cluster under TLS and tokens, with certificates made by openssl: coordinator, agents and a gang over two nodes
+work; who may not come in is refused with a reason and what to do; changed files count without a restart.
 
 usage: security_test.py BIN_FOLDER WORK_FOLDER
 """
@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 
-from cluster import Cluster
 from harness import Checks, Gridquant, fresh
+from mesh import Cluster
 
 REFUSED, UNREACHABLE, USAGE = 5, 4, 2
 

@@ -37,7 +37,7 @@ MAY_INCLUDE = {
     "node/launch": ("engine/base", "node/agent"),
     "node/daemon": ("engine/base", "coordinator/sched", "stages/task.h", "stages/warnings.h", "node/agent",
                     "node/launch"),
-    "node/rpc": ("engine/base", "coordinator/sched", "node/daemon"),
+    "node/rpc": ("engine/base", "coordinator/auth", "coordinator/sched", "node/daemon"),
     "node/worker": ENGINE_BELOW_STAGES + ("stages",),
     "cli": ("coordinator/client", "coordinator/spec", "coordinator/sched", "coordinator/store", "coordinator/deliver",
             "coordinator/control", "coordinator/rpc", "coordinator/auth", "node/agent", "node/launch", "node/daemon",
