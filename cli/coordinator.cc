@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/interrupts.h"
+#include "coordinator/auth/health_listener.h"
 #include "coordinator/rpc/server.h"
 #include "engine/base/log.h"
 
@@ -21,9 +22,10 @@ namespace {
 struct CoordinatorOptions {
   std::string listen = "127.0.0.1:7733";
   std::string workdir, store, ready_file;
+  std::string health_listen;
   double node_lease_s = 10;
   double grace_s = 10;
-  bool insecure_listen = false;
+  auth::ServerSecurity security;
 };
 
 control::Machine own_machine(const device::CpuInfo& cpu) {
@@ -60,17 +62,31 @@ class CoordinatorCommand {
     control::Control control(options);
     GQ_RETURN_IF_ERROR(control.open(base::system_clock()));
     GQ_ASSIGN_OR_RETURN(const std::unique_ptr<rpc::Server> server,
-                        rpc::Server::start(control, {options_.listen, {options_.insecure_listen}}));
+                        rpc::Server::start(control, {options_.listen, security()}));
+    std::unique_ptr<auth::HealthListener> health;
+    if (!options_.health_listen.empty()) {
+      GQ_ASSIGN_OR_RETURN(health, auth::HealthListener::start(options_.health_listen));
+    }
     control.start([this](const Status& failure) {
       failure_ = failure;
       const uint64_t one = 1;
       if (::write(failure_fd_, &one, sizeof(one)) < 0) base::log(base::LogLevel::kError, "cannot wake the main thread");
     });
     const Status told = tell(server->address(), control.core().replayed());
+    if (health != nullptr) health->set_serving(told.ok());
     if (told.ok()) wait(interrupts);
+    if (health != nullptr) health->set_serving(false);
     server->stop();
     control.stop();
     return told;
+  }
+
+  auth::ServerSecurity security() const {
+    auth::ServerSecurity security = options_.security;
+    for (std::string* path : {&security.tls.certificate, &security.tls.key, &security.tls.ca, &security.token_file}) {
+      if (!path->empty()) *path = absolute(invocation_, *path);
+    }
+    return security;
   }
 
   Status tell(const std::string& address, size_t replayed) {
@@ -108,8 +124,14 @@ void add_coordinator(CLI::App& app, Invocation& invocation) {
   command->add_option("--grace", options->grace_s, "Seconds between TERM and KILL of a worker")
       ->check(CLI::Range(0.0, 86400.0))
       ->capture_default_str();
+  command->add_option("--health-listen", options->health_listen,
+                      "HOST:PORT for gRPC health alone, without TLS (probes); default: none");
   command->add_option("--ready-file", options->ready_file, "Written with HOST:PORT once calls are answered");
-  command->add_flag("--insecure-listen", options->insecure_listen,
+  command->add_option("--tls-cert", options->security.tls.certificate, "Certificate chain (PEM); all three or none");
+  command->add_option("--tls-key", options->security.tls.key, "Its key (PEM)");
+  command->add_option("--tls-ca", options->security.tls.ca, "Who signs the clients' certificates (PEM)");
+  command->add_option("--token-file", options->security.token_file, "Tokens and their roles: see gridquant token");
+  command->add_flag("--insecure-listen", options->security.insecure,
                     "Allow --listen on an address that other machines reach, without TLS");
   command->callback([&invocation, options] { CoordinatorCommand(invocation, *options).execute(); });
 }

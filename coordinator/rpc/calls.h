@@ -1,4 +1,5 @@
-// What the services share: the role of each call, unary calls that are answered later, calls that change something.
+// What the services share: unary calls that are answered later, calls that change something. Who may call what is
+// decided before, by the credentials (coordinator/auth).
 #pragma once
 
 #include <functional>
@@ -9,7 +10,6 @@
 #include <grpcpp/support/server_callback.h>
 
 #include "coordinator/control/control.h"
-#include "coordinator/rpc/credentials.h"
 #include "coordinator/rpc/errors.h"
 
 namespace gridquant::rpc {
@@ -18,28 +18,23 @@ using Finish = std::function<void(const grpc::Status&)>;
 
 class Calls {
  public:
-  Calls(control::Control& control, AuthoriseFn authorise) : control_(control), authorise_(std::move(authorise)) {}
+  explicit Calls(control::Control& control) : control_(control) {}
 
   control::Control& control() const { return control_; }
   control::Core& core() const { return control_.core(); }
-  Status authorise(const grpc::CallbackServerContext& context, Role role) const { return authorise_(context, role); }
 
   // `body(finish)` calls finish once, from any thread; request and response live until then.
   template <class Body>
-  grpc::ServerUnaryReactor* unary(grpc::CallbackServerContext* context, Role role, const Body& body) const {
+  grpc::ServerUnaryReactor* unary(grpc::CallbackServerContext* context, const Body& body) const {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    if (const Status allowed = authorise_(*context, role); !allowed.ok()) {
-      reactor->Finish(to_grpc(allowed));
-    } else {
-      body(Finish([reactor](const grpc::Status& status) { reactor->Finish(status); }));
-    }
+    body(Finish([reactor](const grpc::Status& status) { reactor->Finish(status); }));
     return reactor;
   }
 
   // A look at what is durable; `with(view)` fills the response and gives the call's status.
   template <class With>
   grpc::ServerUnaryReactor* look(grpc::CallbackServerContext* context, const With& with) const {
-    return unary(context, Role::kViewer, [&](const Finish& finish) {
+    return unary(context, [&](const Finish& finish) {
       const Status posted = core().look(
           [with, finish](const control::View& view) { finish(to_grpc(view.ended.ok() ? with(view) : view.ended)); });
       if (!posted.ok()) finish(to_grpc(posted));
@@ -49,7 +44,7 @@ class Calls {
   // An input with a request id; `done(result)` fills the response.
   template <class Input, class Fill>
   grpc::ServerUnaryReactor* change(grpc::CallbackServerContext* context, Input input, const Fill& fill) const {
-    return unary(context, Role::kOperator, [&](const Finish& finish) {
+    return unary(context, [&](const Finish& finish) {
       if (const Status id = check_request_id(input.request); !id.ok()) return finish(to_grpc(id));
       const Status posted = core().post(std::move(input), [fill, finish](const StatusOr<std::string>& result) {
         if (result.ok()) fill(*result);
@@ -61,7 +56,6 @@ class Calls {
 
  private:
   control::Control& control_;
-  const AuthoriseFn authorise_;
 };
 
 }  // namespace gridquant::rpc

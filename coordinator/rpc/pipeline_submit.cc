@@ -25,7 +25,7 @@ StatusOr<control::PipelineText> file_from(const v1::PipelineFile& from) {
 
 grpc::ServerUnaryReactor* PipelineService::Submit(Context* context, const v1::SubmitRequest* request,
                                                   v1::SubmitResponse* response) {
-  return calls_.unary(context, Role::kOperator, [&](const Finish& finish) {
+  return calls_.unary(context, [&](const Finish& finish) {
     if (const Status id = check_request_id(request->request_id()); !id.ok()) return finish(to_grpc(id));
     StatusOr<control::PipelineText> file = file_from(request->file());
     if (!file.ok()) return finish(to_grpc(file.status()));
@@ -45,7 +45,7 @@ grpc::ServerUnaryReactor* PipelineService::Submit(Context* context, const v1::Su
 
 grpc::ServerUnaryReactor* PipelineService::Validate(Context* context, const v1::ValidateRequest* request,
                                                     v1::ValidateResponse* response) {
-  return calls_.unary(context, Role::kViewer, [&](const Finish& finish) {
+  return calls_.unary(context, [&](const Finish& finish) {
     StatusOr<control::PipelineText> file = file_from(request->file());
     if (!file.ok()) return finish(to_grpc(file.status()));
     calls_.control().submissions().validate(*std::move(file), [finish, response](const control::Checked& checked) {

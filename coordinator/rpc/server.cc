@@ -7,6 +7,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 
+#include "coordinator/auth/credentials.h"
 #include "coordinator/rpc/limits.h"
 #include "coordinator/rpc/node_service.h"
 #include "coordinator/rpc/pipeline_service.h"
@@ -16,16 +17,15 @@ namespace {
 
 class GrpcServer final : public Server {
  public:
-  GrpcServer(control::Control& control, ServerSecurity security)
-      : security_(std::move(security)), calls_(control, security_.authorise), pipelines_(calls_), nodes_(calls_) {}
+  explicit GrpcServer(control::Control& control) : calls_(control), pipelines_(calls_), nodes_(calls_) {}
   ~GrpcServer() override { stop(); }
 
-  Status begin(const std::string& listen) {
+  Status begin(const std::string& listen, const std::shared_ptr<grpc::ServerCredentials>& credentials) {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
     int port = 0;
-    builder.AddListeningPort(listen, security_.credentials, &port);
+    builder.AddListeningPort(listen, credentials, &port);
     builder.SetMaxReceiveMessageSize(kMaxReceiveBytes);
     builder.SetMaxSendMessageSize(kMaxSendBytes);
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // two coordinators on one port would share its callers
@@ -64,7 +64,6 @@ class GrpcServer final : public Server {
     health->SetServingStatus(v1::NodeService::service_full_name(), yes);
   }
 
-  const ServerSecurity security_;
   const Calls calls_;
   PipelineService pipelines_;
   NodeService nodes_;
@@ -78,9 +77,10 @@ StatusOr<std::unique_ptr<Server>> Server::start(control::Control& control, const
   if (options.listen.rfind(':') == std::string::npos) {
     return absl::InvalidArgumentError("--listen " + options.listen + " is not HOST:PORT");
   }
-  GQ_ASSIGN_OR_RETURN(ServerSecurity security, make_server_security(options.listen, options.security));
-  auto server = std::make_unique<GrpcServer>(control, std::move(security));
-  GQ_RETURN_IF_ERROR(server->begin(options.listen));
+  GQ_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
+                      auth::server_credentials(options.security, options.listen));
+  auto server = std::make_unique<GrpcServer>(control);
+  GQ_RETURN_IF_ERROR(server->begin(options.listen, credentials));
   return server;
 }
 

@@ -22,10 +22,6 @@ class Session final : public grpc::ServerBidiReactor<v1::SessionRequest, v1::Ses
     self_ = shared_from_this();
     StartRead(&request_);
   }
-  void refuse(const Status& status) {
-    self_ = shared_from_this();
-    end(to_grpc(status));
-  }
 
   void OnReadDone(bool ok) override {
     if (!ok) return end(grpc::Status::OK);  // the agent has closed it, or is gone
@@ -155,13 +151,9 @@ class Session final : public grpc::ServerBidiReactor<v1::SessionRequest, v1::Ses
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::SessionRequest, v1::SessionResponse>* NodeService::Session(Context* context) {
+grpc::ServerBidiReactor<v1::SessionRequest, v1::SessionResponse>* NodeService::Session(Context*) {
   const auto session = std::make_shared<rpc::Session>(calls_.control());
-  if (const Status allowed = calls_.authorise(*context, Role::kNode); !allowed.ok()) {
-    session->refuse(allowed);
-  } else {
-    session->begin();
-  }
+  session->begin();
   return session.get();
 }
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from harness import Checks, Gridquant, fresh
+from harness import PIPELINE, Checks, Gridquant, fresh
 from mesh import Cluster
 
 REFUSED, UNREACHABLE, USAGE = 5, 4, 2
@@ -148,7 +148,7 @@ def main():
         for name in ("a", "b"):
             cluster.start_node(name, 1)
         refusals(cluster, checks)
-        view = cluster.wait(cluster.submit("tls", {"ranks": 2}))
+        view = cluster.wait(cluster.submit("tls", {"ranks": 2}, pipeline=PIPELINE))
         checks.that(view["state"] == "succeeded", "a gang over two nodes, every connection under TLS",
                     f"{view}\n{cluster.logs()}")
         cluster.proof = cluster.with_token("alice")

@@ -46,6 +46,11 @@ TEST(GangTest, ATicketTellsTheLauncherWhereAnAliasIs) {
 TEST(GangTest, ArgumentsLoseTheirQuotesWithoutAShell) {
   const auto arguments = daemon_arguments(std::vector<std::string>{" orted", "-mca", "orte_hnp_uri", kHnp});
   ASSERT_TRUE(arguments.ok()) << arguments.status();
+  // Its own remote launcher, as mpirun hands it on.
+  const auto own =
+      daemon_arguments(std::vector<std::string>{"orted", "-mca", "plm_rsh_agent", "\"/opt/g q rsh-agent\""});
+  ASSERT_TRUE(own.ok()) << own.status();
+  EXPECT_THAT(*admit_daemon_arguments(*own), testing::IsEmpty());
   EXPECT_THAT(*arguments, ElementsAre("-mca", "orte_hnp_uri", "938.0;tcp://192.0.2.2:53929;tcp6://[fd00::2]:50653"));
 }
 
