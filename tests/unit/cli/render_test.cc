@@ -118,7 +118,7 @@ TEST_F(RenderTest, BashCompletesCommandsOptionsChoicesAndFiles) {
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_EQ(outcome.out,
             "complete -F _gridquant gridquant\n"
-            "valid: validate\nrun --work: --workdir\nrun --format j: json\nget -o : text json\n"
+            "valid: validate\nrun --work: --workdir\nrun --format j: json\nget -o : text wide json yaml\n"
             "render kub: kubernetes\nrun sm: \ncompletion f: fish\nrun --workdir x --thr: --threads\nnothing --x: \n");
   EXPECT_THAT(gridquant({"completion", "words", "--", "run", "sm"}).out, ":files\n");
 }
