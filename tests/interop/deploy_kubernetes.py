@@ -203,6 +203,24 @@ PLANTED = {
 }
 
 
+def name_errors(base, with_certificates, indexed):
+    """The names under which servers are called are in their certificates (as a wildcard's one label, or literally)."""
+    names = {d["spec"]["secretName"]: d["spec"].get("dnsNames", []) for d in with_certificates
+             if d["kind"] == "Certificate"}
+    arguments = [word for d in base if d["kind"] == "StatefulSet"
+                 for word in d["spec"]["template"]["spec"]["containers"][0]["args"]]
+    called = [("gridquant-coordinator-tls", word) for word in arguments if word.startswith("--coordinator=")]
+    called += [("gridquant-node-tls", word) for word in arguments if word.startswith("--advertise=")]
+    service = by_kind(indexed, "Service")["metadata"]["name"]
+    called += [("gridquant-node-tls", f"={service}-0.{service}:1")]
+    for secret, word in called:
+        host = word.split("=")[1].split(":")[0]
+        if host not in names[secret] and f"*.{host.partition('.')[2]}" not in names[secret]:
+            yield f"{host} is not in the certificate of {secret}"
+    if len(called) < 3:
+        yield "the servers' names are not found"
+
+
 def planted_faults(documents, known, codes):
     missed = []
     for name, (kind, change) in PLANTED.items():
@@ -266,6 +284,13 @@ def main():
             found += suspended(documents)
         errors += [f"{folder.relative_to(root)}: {error}" for error in found]
         print(f"{'FAIL' if found else 'ok  '} {folder.relative_to(root)}: {len(documents)} objects")
+    certified, indexed = built[root / "overlays/cert-manager"], built[root / "job-indexed"]
+    errors += name_errors(base, certified, indexed)
+    uncertified = [d for d in copy.deepcopy(certified) if d["kind"] == "Certificate"]
+    for document in uncertified:
+        document["spec"]["dnsNames"] = ["localhost"]
+    if len(list(name_errors(base, uncertified, indexed))) < 3:
+        errors.append("planted fault not found: certificates without names")
     errors += check_rendered(gridquant, tree, known, codes)
     everything = [document for documents in built.values() for document in documents]
     errors += [f"planted fault not found: {name}" for name in planted_faults(everything, known, codes)]
