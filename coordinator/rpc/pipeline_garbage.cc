@@ -6,7 +6,7 @@ namespace gridquant::rpc {
 
 grpc::ServerUnaryReactor* PipelineService::CollectGarbage(Context* context, const v1::CollectGarbageRequest* request,
                                                           v1::CollectGarbageResponse* response) {
-  return calls_.unary(context, Role::kOperator, [&](const Finish& finish) {
+  return calls_.unary(context, [&](const Finish& finish) {
     const control::ControlOptions& own = calls_.control().options();
     control::GarbageOptions options{.workdir = own.workdir, .store = own.store, .dry_run = request->dry_run()};
     if (request->has_min_age_ms()) options.min_age_ms = request->min_age_ms();

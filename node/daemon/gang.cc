@@ -135,8 +135,6 @@ StatusOr<std::vector<std::string>> daemon_arguments(std::span<const std::string>
       continue;
     }
     if (text.size() >= 2 && text.front() == '"' && text.back() == '"') text = text.substr(1, text.size() - 2);
-    // mpirun hands its own remote launcher on, "PROGRAM rsh-agent": the other node drops it, whatever it says.
-    if (!arguments.empty() && arguments.back() == kLauncherParameter) text = "none";
     if (!is_plain(text)) {
       return absl::PermissionDeniedError("an argument of orted would need a shell: '" + std::string(text) + "'");
     }
