@@ -133,6 +133,12 @@ class FullStore final : public store::StateStore {  // whose disk is full from t
     return inner_->commit(batch);
   }
   StatusOr<std::vector<std::string>> records(const std::string& run) override { return inner_->records(run); }
+  StatusOr<std::vector<std::string>> records(const std::string& run, uint64_t after, size_t most) override {
+    return inner_->records(run, after, most);
+  }
+  Status each_record(const std::function<Status(const std::string& text)>& each) override {
+    return inner_->each_record(each);
+  }
   StatusOr<std::vector<store::RunRow>> runs() override { return inner_->runs(); }
   StatusOr<std::optional<store::ArtifactRow>> latest_artifact(const std::string& stage,
                                                               const std::string& uses) override {
