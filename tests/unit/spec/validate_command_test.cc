@@ -20,7 +20,12 @@ struct Outcome {
 
 Outcome run(std::vector<std::string> arguments) {
   std::ostringstream out, err;
-  Invocation invocation{.out = out, .err = err, .working_folder = GRIDQUANT_SOURCE_DIR, .own_folder = ""};
+  Invocation invocation{.out = out,
+                        .err = err,
+                        .working_folder = GRIDQUANT_SOURCE_DIR,
+                        .own_folder = "",
+                        .coordinator = "",
+                        .security = {}};
   CLI::App app;
   add_validate(app, invocation);
   add_schema(app, invocation);
