@@ -25,7 +25,7 @@ Outcome run(std::vector<std::string> arguments) {
                         .working_folder = GRIDQUANT_SOURCE_DIR,
                         .own_folder = "",
                         .coordinator = "",
-                        .security = {}};
+                        .security = auth::ClientSecurity()};
   CLI::App app;
   add_validate(app, invocation);
   add_schema(app, invocation);
