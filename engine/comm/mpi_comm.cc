@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <thread>
 #include <utility>
@@ -36,16 +37,27 @@ class MpiComm final : public Communicator {
     GQ_RETURN_IF_ERROR(to_status(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "error handler"));
     GQ_RETURN_IF_ERROR(to_status(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "rank"));
     GQ_RETURN_IF_ERROR(to_status(MPI_Comm_size(MPI_COMM_WORLD, &size_), "size"));
-    MPI_Comm local = MPI_COMM_NULL;
-    GQ_RETURN_IF_ERROR(to_status(
-        MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &local), "local ranks"));
-    GQ_RETURN_IF_ERROR(to_status(MPI_Comm_size(local, &local_size_), "local size"));
-    return to_status(MPI_Comm_free(&local), "local ranks");
+    return count_local_ranks();
   }
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   int local_size() const override { return local_size_; }
+
+  // By the machines' names: where several nodes are on one machine, as in tests, MPI_Comm_split_type gives its ranks
+  // different answers, and then waits for ever.
+  Status count_local_ranks() {
+    using Name = std::array<char, MPI_MAX_PROCESSOR_NAME>;
+    Name own = {};
+    int length = 0;
+    GQ_RETURN_IF_ERROR(to_status(MPI_Get_processor_name(own.data(), &length), "machine's name"));
+    std::vector<Name> all(static_cast<size_t>(size_));
+    const int bytes = static_cast<int>(sizeof(Name));
+    GQ_RETURN_IF_ERROR(to_status(
+        MPI_Allgather(own.data(), bytes, MPI_CHAR, all.data(), bytes, MPI_CHAR, MPI_COMM_WORLD), "local ranks"));
+    local_size_ = static_cast<int>(std::count(all.begin(), all.end(), own));
+    return absl::OkStatus();
+  }
 
   Status barrier() override {
     if (size_ == 1) return absl::OkStatus();

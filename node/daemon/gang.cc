@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <set>
+#include <string>
 #include <string_view>
 
 #include <nlohmann/json.hpp>
@@ -48,6 +50,14 @@ std::string alias_of(size_t host) {
   return absl::StrCat("gq", host);
 }
 
+// Several nodes on one machine, as in tests: Open MPI names shared segments by machine and local rank, so that ranks of
+// two nodes would take each other's.
+bool share_a_machine(std::span<const GangHost> hosts) {
+  std::set<std::string> machines;
+  for (const GangHost& host : hosts) machines.insert(host.address.substr(0, host.address.rfind(':')));
+  return machines.size() < hosts.size();
+}
+
 bool is_plain(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
@@ -83,7 +93,7 @@ std::vector<std::string> mpirun_command(const GangOptions& options, std::span<co
   set("oob_tcp_keepalive_time", "2");
   set("oob_tcp_keepalive_intvl", "1");
   set("oob_tcp_keepalive_probes", "3");
-  set("btl", "tcp,vader,self");
+  set("btl", share_a_machine(hosts) ? "tcp,self" : "tcp,vader,self");
   set("mpi_yield_when_idle", "1");
   set("odls_base_sigkill_timeout", absl::StrCat(std::max<int64_t>(1, (options.grace_ms + 999) / 1000)));
   if (!options.interfaces.empty()) {

@@ -30,6 +30,15 @@ TEST(GangTest, TheHeadsRanksAreMpirunsOwnAndTheOthersHaveAliases) {
   EXPECT_THAT(argv, testing::Contains("/opt/gridquant rsh-agent"));
 }
 
+TEST(GangTest, NodesOfOneMachineShareNoMemory) {
+  const auto text_for = [](const std::vector<GangHost>& hosts) {
+    return absl::StrJoin(mpirun_command({.gridquant = "g"}, hosts, {"w"}), " ");
+  };
+  EXPECT_THAT(text_for({{"a", 2, "127.0.0.1:1"}, {"b", 1, "127.0.0.1:2"}}), HasSubstr("--mca btl tcp,self "));
+  EXPECT_THAT(text_for({{"a", 2, "10.0.0.1:1"}, {"b", 1, "10.0.0.2:1"}}), HasSubstr("--mca btl tcp,vader,self "));
+  EXPECT_THAT(text_for({{"a", 2, "127.0.0.1:1"}}), HasSubstr("--mca btl tcp,vader,self "));
+}
+
 TEST(GangTest, ATicketTellsTheLauncherWhereAnAliasIs) {
   const auto ticket = read_ticket(write_ticket(7, "secret", std::vector<GangHost>{{"a", 1, "x:1"}, {"b", 1, "y:2"}}));
   ASSERT_TRUE(ticket.ok());
