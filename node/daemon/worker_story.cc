@@ -23,7 +23,7 @@ std::string last_line(base::Env& env, const std::string& path) {
   std::string tail(bytes, '\0');
   const auto to = std::as_writable_bytes(std::span<char>(tail.data(), tail.size()));
   if (!(*file)->read((*file)->size() - bytes, to).ok()) return "";
-  while (!tail.empty() && tail.back() == '\n') tail.pop_back();
+  while (!tail.empty() && (tail.back() == '\n' || tail.back() == '-')) tail.pop_back();  // mpirun's frame too
   const size_t start = tail.rfind('\n');
   return start == std::string::npos ? tail : tail.substr(start + 1);
 }

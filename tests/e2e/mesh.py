@@ -48,7 +48,8 @@ def kill(pid, number=signal.SIGKILL):
 class Cluster:
     def __init__(self, binaries, folder, lease_s=3):
         self.binary, self.folder, self.lease_s = Path(binaries).resolve() / "gridquant", Path(folder).resolve(), lease_s
-        self.work, self.port, self.coordinator, self.nodes = self.folder / "work", 0, None, {}
+        self.work, self.port, self.coordinator = self.folder / "work", 0, None
+        self.nodes, self.cores = {}, {}
         self.folder.mkdir(parents=True, exist_ok=True)
 
     # ---- processes
@@ -73,6 +74,7 @@ class Cluster:
         self.port = int(ready.read_text().strip().rpartition(":")[2])
 
     def start_node(self, name, cores=2, extra=()):
+        self.cores[name] = cores
         self.nodes[name] = self.spawn(name, [
             "node", "--coordinator", f"127.0.0.1:{self.port}", "--workdir", self.folder / name, "--name", name,
             "--cores", cores, "--heartbeat-ms", 200, "--rank-silence-ms", 4000, "--grace-ms", 1000,
@@ -129,13 +131,13 @@ class Cluster:
         return Outcome(subprocess.run(command, capture_output=True, text=True, errors="replace",
                                       timeout=CALL_TIMEOUT_S, cwd=self.folder))
 
-    def submit(self, name, params=None, pipeline=PIPELINE, key=None):
+    def submit(self, name, params=None, pipeline=PIPELINE, key=None, extra=()):
         """The run's id; its checkpoint is delivered to FOLDER/out-NAME."""
         values = {"model": model_folder(), "data": DATA, **(params or {})}
         arguments = [pipeline, "--output", self.folder / f"out-{name}", "-o", "json"]
         for parameter, value in values.items():
             arguments += ["-p", f"{parameter}={value}"]
-        outcome = self.call("submit", *arguments, *(["--idempotency-key", key] if key else []))
+        outcome = self.call("submit", *arguments, *extra, *(["--idempotency-key", key] if key else []))
         if outcome.status != 0:
             raise RuntimeError(f"submit: {outcome}\n{self.logs()}")
         return json.loads(outcome.out.splitlines()[0])["run"]

@@ -241,6 +241,8 @@ TEST_F(RealAgentsTest, AStoppedRankIsNoticedAndNamed) {
   ASSERT_TRUE(finished("a", 1)) << read("a.log");
   EXPECT_EQ(coordinator_->attempt("a", 1)->message(), "rank 1 on node b has shown no sign of life for 2 s");
   EXPECT_EQ(coordinator_->attempt("a", 1)->exit_code(), 133);
+  coordinator_->desire("b", {});
+  EXPECT_TRUE(until([&] { return left().empty(); })) << "the stopped rank is gone too";
 }
 
 TEST_F(RealAgentsTest, AKilledAgentTakesItsRanksWithItAndTheNextOneLooks) {

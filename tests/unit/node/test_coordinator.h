@@ -72,7 +72,8 @@ class TestCoordinator final : public v1::NodeService::Service {
         node = request.report().node();
         reports_[node] = request.report();
         streams_[node] = stream;
-        if (request.report().applied().number() < revision_) send_locked(node, *stream);
+        ++revision_;
+        send_locked(node, *stream);
       } else if (request.has_log()) {
         take_log(request.log(), *stream);
       } else {
