@@ -20,7 +20,8 @@ from gang_test import run_alone
 from harness import Checks, fresh
 from mesh import Cluster, kill
 
-LEASE_S = 1.5
+LEASE_S = 1
+MOST_LOSSES = 8  # of nodes in one run: a stage that loses more than ten fails, as it should
 RUN_TIMEOUT_S = 240
 KINDS = ("rank killed", "daemon killed", "agent killed", "coordinator killed", "rank stopped", "agent stopped",
          "coordinator stopped")
@@ -42,7 +43,7 @@ class Runs(threading.Thread):
             self.problem = problem
 
     def one(self, name):
-        key, params = str(uuid.uuid4()), {"ranks": self.dice.choice((1, 2, 3))}
+        key, params = str(uuid.uuid4()), {"ranks": self.dice.choice((1, 2, 3, 3))}
         deadline = time.monotonic() + RUN_TIMEOUT_S
         while name not in self.acknowledged:
             try:
@@ -55,8 +56,8 @@ class Runs(threading.Thread):
 
 
 class Faults:
-    def __init__(self, cluster, dice):
-        self.cluster, self.dice = cluster, dice
+    def __init__(self, cluster, dice, runs):
+        self.cluster, self.dice, self.runs, self.losses = cluster, dice, runs, {}
         self.done = {kind: 0 for kind in KINDS}
         self.stopped, self.to_start = [], []  # (when, pid), (when, node)
 
@@ -80,17 +81,23 @@ class Faults:
             return self.cluster.nodes[self.dice.choice(alive)].pid if alive else 0
         return self.cluster.coordinator.pid
 
+    def too_many_losses(self, kind):
+        current = len(self.runs.ended)
+        if "agent" in kind:
+            self.losses[current] = self.losses.get(current, 0) + 1
+        return "agent" in kind and self.losses[current] > MOST_LOSSES
+
     def inject(self, kind):
-        pid = self.choose(kind)
+        pid = 0 if self.too_many_losses(kind) else self.choose(kind)
         if not pid or any(pid == other for _, other in self.stopped):
-            return
+            return False
         if "stopped" in kind:
             if kill(pid, signal.SIGSTOP):
                 self.stopped.append((time.monotonic() + self.dice.uniform(0.5, 5) * LEASE_S, pid))
                 self.done[kind] += 1
-            return
+            return True
         if not kill(pid):
-            return
+            return False
         self.done[kind] += 1
         if kind == "coordinator killed":
             self.cluster.coordinator.wait()
@@ -100,15 +107,17 @@ class Faults:
             if kind == "agent killed" and process.pid == pid:
                 process.wait()
                 self.to_start.append((time.monotonic() + self.dice.uniform(0, 1), node))
+        return True
 
     def play(self, count, seconds):
         end = time.monotonic() + seconds
         while min(self.done.values()) < count and time.monotonic() < end:
             self.due()
             time.sleep(self.dice.uniform(0.05, 0.5))
-            open_kinds = [kind for kind in KINDS if self.done[kind] < count]
-            # Where nothing fits now (no gang runs), another kind gets its turn next time.
-            self.inject(self.dice.choice(open_kinds))
+            # What happened least comes first; where it does not fit now (no gang runs), the next.
+            open_kinds = sorted((kind for kind in KINDS if self.done[kind] < count),
+                                key=lambda kind: (self.done[kind] // 3, self.dice.random()))
+            any(self.inject(kind) for kind in open_kinds)
         self.due(everything=True)
 
 
@@ -166,7 +175,7 @@ def main():
         for name, cores in (("a", 2), ("b", 1)):
             cluster.start_node(name, cores)
         runs = Runs(cluster, random.Random(args.seed + 1))
-        faults = Faults(cluster, random.Random(args.seed))
+        faults = Faults(cluster, random.Random(args.seed), runs)
         runs.start()
         faults.play(args.count, args.seconds)
         runs.enough.set()
