@@ -28,7 +28,8 @@ constexpr int64_t kWavePerThread = 8;
 StatusOr<std::vector<MadeSequences>> write_own(StageContext& context, const ModelSource& source, ops::Compute compute,
                                                std::span<const int64_t> shares) {
   const json& with = context.task.with;
-  GenerateRequest request{{}, with.at("sequenceLength").get<int64_t>(), with.at("seed").get<uint64_t>(), compute};
+  GenerateRequest request{{}, with.at("sequenceLength").get<int64_t>(), with.at("seed").get<uint64_t>(), compute,
+                          with.contains("generationMemory") ? size_parameter(with, "generationMemory") : 0};
   for (size_t i = 0; i < with.at("generate").size(); ++i) {
     const json& given = with.at("generate")[i];
     request.specs.push_back(

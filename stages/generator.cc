@@ -45,11 +45,12 @@ class Generation {
       for (int64_t s = 0; s < spec.samples; ++s) sequences_.push_back({i, s, 0, {}, {}});
     }
     for (Sequence& sequence : sequences_) begin_document(sequence);
-    GQ_ASSIGN_OR_RETURN(weights_, ResidentModel::open(source_, request_.compute, context_.pool));
+    GQ_ASSIGN_OR_RETURN(weights_, ResidentModel::open(source_, request_.compute, context_.pool, request_.memory));
     if (!weights_->resident()) {
       context_.progress.warning(absl::StrCat(source_.path,
-                                             ": its weights do not fit into half of this machine's memory; "
-                                             "they are read again for every token that is generated, which is slow"));
+                                             ": its weights do not fit into the memory for generation "
+                                             "(generationMemory, or half of the machine's); they are read "
+                                             "again for every token that is generated, which is slow"));
     }
     const int64_t at_once = sequences_at_once();
     for (int64_t first = 0; first < count(); first += at_once) {

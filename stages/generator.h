@@ -1,7 +1,7 @@
 // Calibration text that the model under calibration writes itself, for models without data: sampling token by token.
 //
 // All sequences go on in lock-step, so that a weight is read once per step for all of them; each keeps keys and values
-// of the tokens before (ops/attention_step.h). Weights stay in memory if they take at most half of the machine's;
+// of the tokens before (ops/attention_step.h). Weights stay in memory if they fit into what the request allows;
 // otherwise they are read again for every token, which a warning says.
 //
 // A sequence begins with a start: a line of the prompts in turn, as the tokenizer writes a document (BOS), or, without
@@ -41,6 +41,7 @@ struct GenerateRequest {
   int64_t length = 0;  // tokens of each sequence
   uint64_t seed = 0;
   ops::Compute compute = ops::Compute::kF32;
+  uint64_t memory = 0;  // bytes for weights, keys and values; 0: half of the machine's
 };
 
 // FailedPrecondition: no token to start from, a start that fills a sequence, logits that are not finite;

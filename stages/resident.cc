@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "stages/block_loop.h"
@@ -22,13 +23,14 @@ ResidentModel::ResidentModel(const ModelSource& source, ops::Compute compute, de
     : source_(source), compute_(compute), pool_(pool) {}
 
 StatusOr<std::unique_ptr<ResidentModel>> ResidentModel::open(const ModelSource& source, ops::Compute compute,
-                                                             device::ThreadPool& pool) {
+                                                             device::ThreadPool& pool, uint64_t memory) {
   auto model = std::make_unique<ResidentModel>(source, compute, pool);
-  GQ_RETURN_IF_ERROR(model->load());
+  const uint64_t most = std::numeric_limits<int64_t>::max();
+  GQ_RETURN_IF_ERROR(model->load(memory == 0 ? half_of_memory() : static_cast<int64_t>(std::min(memory, most))));
   return model;
 }
 
-Status ResidentModel::load() {
+Status ResidentModel::load(int64_t memory) {
   int64_t block_bytes = 0;
   for (int64_t b = 0; b < source_.config.block_count; ++b) {
     for (const model::TensorSpec& spec : source_.block(b)) {
@@ -53,7 +55,7 @@ Status ResidentModel::load() {
       GQ_ASSIGN_OR_RETURN(head_, ops::LinearWeight::pack(compute_, values.matrix<float>()));
     }
   }
-  memory_left_ = half_of_memory() - static_cast<int64_t>(embedding_.bytes() + head_.bytes());
+  memory_left_ = memory - static_cast<int64_t>(embedding_.bytes() + head_.bytes());
   resident_ = block_bytes <= memory_left_;
   if (!resident_) return absl::OkStatus();
   memory_left_ -= block_bytes;

@@ -16,10 +16,11 @@ class ResidentModel {
  public:
   // Borrows the source and the pool. open() is what to call.
   ResidentModel(const ModelSource& source, ops::Compute compute, device::ThreadPool& pool);
+  // `memory`: bytes that weights may take, 0: half of the machine's.
   static StatusOr<std::unique_ptr<ResidentModel>> open(const ModelSource& source, ops::Compute compute,
-                                                       device::ThreadPool& pool);
+                                                       device::ThreadPool& pool, uint64_t memory);
   bool resident() const { return resident_; }
-  int64_t memory_left() const { return memory_left_; }  // bytes, of the half of the machine's memory that is used
+  int64_t memory_left() const { return memory_left_; }  // bytes of what may be used; below 0: too little
 
   // Calls fn with every block in order.
   Status each_block(const std::function<Status(int64_t b, const model::Block& block)>& fn);
@@ -28,7 +29,7 @@ class ResidentModel {
   Status logits(tensor::Matrix<const float> hidden, const ops::Operand& normed, tensor::Matrix<float> out) const;
 
  private:
-  Status load();
+  Status load(int64_t memory);
 
   const ModelSource& source_;
   ops::Compute compute_;

@@ -50,6 +50,13 @@ Field budget_field() {
           .in_key = false};
 }
 
+Field generation_memory_field() {
+  return {.name = "generationMemory",
+          .type = FieldType::kSize,
+          .doc = "Memory for weights, keys and values while text is generated; without it half of the machine's.",
+          .in_key = false};
+}
+
 Field text_field(std::string name, std::string default_value, std::string doc) {
   return {.name = std::move(name), .doc = std::move(doc), .default_value = "\"" + default_value + "\""};
 }
@@ -139,7 +146,7 @@ StageInfo calibrate() {
                  packing_field(),
                  enum_field("statistics", "diagonal", {"none", "diagonal"},
                             "What is measured: diagonal of the Hessian, mean and maximum of |x|; none only tokenizes."),
-                 prefetch_field(), budget_field(), compute_field()},
+                 prefetch_field(), budget_field(), generation_memory_field(), compute_field()},
       .one_of = {"datasets", "generate"}};
 }
 

@@ -46,11 +46,18 @@ class OurModel:
         return numpy.fromfile(out_file, dtype=numpy.float32).reshape(len(ids), -1).astype(numpy.float64)
 
 
-def their_logits(folder, ids, dtype):
-    """Of a batch of sequences of one length; from a new model, because some rotary embeddings remember lengths."""
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager").eval()
+def load(folder, dtype):
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager").eval()
+
+
+def logits_of(model, ids):
+    """Of a batch of sequences of one length; by a copy of the model, for some rotary embeddings remember lengths."""
     with torch.no_grad():
-        return model(torch.tensor(ids)).logits.double().numpy()
+        return copy.deepcopy(model)(torch.tensor(ids)).logits.double().numpy()
+
+
+def their_logits(folder, ids, dtype):
+    return logits_of(load(folder, dtype), ids)
 
 
 class Report:
@@ -65,11 +72,11 @@ class Report:
 
 def check_fp32(binary, variant, model, ids, folder, report):
     model.save_pretrained(folder)
-    ours = OurModel(binary, folder)
+    ours, theirs = OurModel(binary, folder), load(folder, torch.float32)
     worst = 0.0
     for length in LENGTHS:
         batch = [sequence[:length] for sequence in ids]
-        reference = their_logits(folder, batch, torch.float32)
+        reference = logits_of(theirs, batch)
         for sequence, expected in zip(batch, reference):
             worst = max(worst, relative_error(ours.logits(sequence, "fp32"), expected))
     report.check(f"{variant.name} fp32", worst, FP32_LIMIT)

@@ -97,6 +97,18 @@ TEST_F(Generate, ThreadsDoNotShowAndSeedsDo) {
   EXPECT_NE(tokens("/other").digest, one.digest);
 }
 
+// Weights read again for every token, 16 sequences at a time: the same tokens.
+TEST_F(Generate, MemoryDoesNotShow) {
+  json with = {{"datasets", json::array()}, {"generate", own_}, {"samples", 20}, {"sequenceLength", 24}};
+  ASSERT_EQ(world_.run({.uses = "calibrate", .with = with, .artifact = "/one"}), absl::OkStatus());
+  EXPECT_TRUE(world_.sink.warnings.empty());
+  with["generationMemory"] = "1";
+  ASSERT_EQ(world_.run({.uses = "calibrate", .with = with, .artifact = "/small"}), absl::OkStatus());
+  ASSERT_EQ(world_.sink.warnings.size(), 1u);
+  EXPECT_THAT(world_.sink.warnings[0], HasSubstr("generationMemory"));
+  EXPECT_EQ(tokens("/small").digest, tokens("/one").digest);
+}
+
 // The tokenizer's ids are bytes.
 TEST_F(Generate, StartsWithThePromptsInTurn) {
   ASSERT_EQ(calibrate(own_, "/g"), absl::OkStatus());
