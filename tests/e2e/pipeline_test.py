@@ -38,6 +38,8 @@ def check_report(run, checks):
     real = sum(path.stat().st_size for path in (run.output / "checkpoint").glob("*.safetensors"))
     forecast = quantize["forecast_bytes"]
     checks.that(abs(forecast - real) <= 0.01 * real, f"forecast {forecast}, real {real}")
+    memory, peak = quantize["memory_forecast_bytes"], quantize["peak_rss_bytes"]
+    checks.that(abs(memory - peak) <= 0.15 * peak, f"peak memory {peak}, forecast {memory}")
     checks.that(quantize["bytes"] < quantize["original_bytes"], "the result is smaller")
     checks.that(quantize["fallbacks"] == [], "nothing fell back to rounding")
 

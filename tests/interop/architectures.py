@@ -2,7 +2,7 @@
 """Every dense architecture that we know, with every option that changes its arithmetic: logits of our forward pass
 against transformers' (eager attention) on tiny random checkpoints.
 
-usage: architectures.py GQ_LOGITS_BINARY
+usage: architectures.py GQ_LOGITS_BINARY [SHARE OF]: all variants, or every OF-th from number SHARE (0 ...) on
 
 For each variant and seed: sequences of several lengths, longer than the sliding window, also as a batch of
 transformers; fp32 must agree to 1e-4 (relative error of the logits), bf16 must stay within 1.5 times the noise that
@@ -113,14 +113,15 @@ def check_visible(variant, model, ids, reference, folder, report):
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 4):
         print(__doc__, file=sys.stderr)
         return 2
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
     report = Report()
-    for variant in VARIANTS:
+    share, of = (int(word) for word in sys.argv[2:] or (0, 1))
+    for variant in VARIANTS[share::of]:
         for seed in range(variant.seeds):
             model = random_model(variant, seed)
             generator = torch.Generator().manual_seed(1000 + seed)
