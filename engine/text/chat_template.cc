@@ -147,6 +147,15 @@ StatusOr<SpecialTokens> read_special_tokens(const ModelTexts& texts) {
   return tokens;
 }
 
+StatusOr<bool> tokenizer_flag(const ModelTexts& texts, const std::string& name, bool if_absent) {
+  GQ_ASSIGN_OR_RETURN(const std::optional<Json> config, read_object(texts, kTokenizerConfig));
+  if (!config.has_value()) return if_absent;
+  const auto found = config->find(name);
+  if (found == config->end() || found->is_null()) return if_absent;
+  if (found->is_boolean()) return found->get<bool>();
+  return absl::InvalidArgumentError(texts.path_of(kTokenizerConfig) + ": \"" + name + "\" is neither true nor false");
+}
+
 ChatTemplate::ChatTemplate(jinja::Template parsed, SpecialTokens tokens)
     : template_(std::move(parsed)), tokens_(std::move(tokens)) {}
 

@@ -34,6 +34,9 @@ using SpecialTokens = std::vector<std::pair<std::string, std::string>>;
 StatusOr<SpecialTokens> read_special_tokens(const ModelTexts& texts);
 std::string special_token(const SpecialTokens& tokens, std::string_view name);  // "" if there is none
 
+// A member of tokenizer_config.json that is true or false; `if_absent` where it, or the file, is not there.
+StatusOr<bool> tokenizer_flag(const ModelTexts& texts, const std::string& name, bool if_absent);
+
 class ChatTemplate {
  public:
   // Of a Hugging Face model: chat_template.jinja, or "chat_template" of tokenizer_config.json (a text, or named ones

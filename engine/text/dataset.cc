@@ -135,7 +135,15 @@ StatusOr<Tokenizer> read_tokenizer(const ModelTexts& texts) {
   if (json.ok()) return Tokenizer::parse(*json, texts.path_of(kTokenizer));
   if (!absl::IsNotFound(json.status())) return json.status();
   const StatusOr<std::string> model = texts.read(kSentencePiece);
-  if (model.ok()) return Tokenizer::parse_sentencepiece(*model, texts.path_of(kSentencePiece));
+  if (model.ok()) {
+    // What transformers' tokenizer on top of SentencePiece adds; a tokenizer.json says it by its post-processor.
+    GQ_ASSIGN_OR_RETURN(const bool bos, tokenizer_flag(texts, "add_bos_token", true));
+    GQ_ASSIGN_OR_RETURN(const bool eos, tokenizer_flag(texts, "add_eos_token", false));
+    if (eos) {
+      return absl::UnimplementedError(texts.path_of("tokenizer_config.json") + ": add_eos_token is not supported");
+    }
+    return Tokenizer::parse_sentencepiece(*model, texts.path_of(kSentencePiece), bos);
+  }
   if (!absl::IsNotFound(model.status())) return model.status();
   return absl::NotFoundError(texts.path_of(kTokenizer) + ": no such file, and no " + kSentencePiece +
                              " (SentencePiece) either: the model needs one of them");

@@ -124,7 +124,7 @@ StatusOr<Normalizer> normalizer_of(const Model& model) {
 
 }  // namespace
 
-StatusOr<Tokenizer> Tokenizer::parse_sentencepiece(std::string_view bytes, const std::string& path) {
+StatusOr<Tokenizer> Tokenizer::parse_sentencepiece(std::string_view bytes, const std::string& path, bool with_bos) {
   GQ_ASSIGN_OR_RETURN(const Model model, parse_sentencepiece_model(bytes, path));
   GQ_RETURN_IF_ERROR(check_supported(model, path));
   GQ_ASSIGN_OR_RETURN(const Ids normal, normal_pieces(model, path));
@@ -141,7 +141,7 @@ StatusOr<Tokenizer> Tokenizer::parse_sentencepiece(std::string_view bytes, const
     const int32_t id = static_cast<int32_t>(texts.size());
     const bool control = piece.type == PieceType::kControl;
     texts.push_back({piece.text, true, control || piece.type == PieceType::kUnknown});
-    if (control && piece.text == model.bos_piece) post_processor = PostProcessor::with_bos(id);
+    if (with_bos && control && piece.text == model.bos_piece) post_processor = PostProcessor::with_bos(id);
     if (piece.type != PieceType::kUserDefined) continue;
     AddedToken token;
     token.content = piece.text;

@@ -37,8 +37,10 @@ class Tokenizer {
   // `json_text` is the content of tokenizer.json. Unimplemented names the component that is not supported.
   static StatusOr<Tokenizer> parse(std::string_view json_text, const std::string& path);
   // `bytes` is the content of SentencePiece's tokenizer.model; the same ids as the `sentencepiece` library, with <s> as
-  // the special token in front. Only BPE models that do not normalize; Unimplemented names what is not supported.
-  static StatusOr<Tokenizer> parse_sentencepiece(std::string_view bytes, const std::string& path);
+  // the special token in front if `with_bos`. Only BPE models that do not normalize; Unimplemented names what is not
+  // supported.
+  static StatusOr<Tokenizer> parse_sentencepiece(std::string_view bytes, const std::string& path,
+                                                 bool with_bos = true);
 
   // `text` must be UTF-8 (InvalidArgument with the byte offset otherwise). Special tokens written in the text are
   // recognised; with add_special the post-processor's template (BOS ...) is applied.

@@ -143,6 +143,22 @@ TEST(SentencePiece, IsReadWhereThereIsNoTokenizerJson) {
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_EQ(model->tokenizer.vocab_size(), 13);
   EXPECT_EQ(special_token_id(*model, "eos_token"), 2);
+  const std::vector<int32_t> with_bos = *model->tokenizer.encode("a", true);
+  const auto beside = [&](const std::string& config) {
+    texts.read = [config](const std::string& name) -> StatusOr<std::string> {
+      if (name == "tokenizer.model") return small_model();
+      return name == "tokenizer_config.json" ? StatusOr<std::string>(config) : absl::NotFoundError(name);
+    };
+    return read_text_model(texts);
+  };
+  const StatusOr<TextModel> without = beside(R"({"add_bos_token": false})");
+  ASSERT_TRUE(without.ok()) << without.status();
+  EXPECT_EQ(*without->tokenizer.encode("a", true), std::vector<int32_t>(with_bos.begin() + 1, with_bos.end()));
+  EXPECT_EQ(*beside(R"({"add_bos_token": true})")->tokenizer.encode("a", true), with_bos);
+  EXPECT_THAT(std::string(beside(R"({"add_eos_token": true})").status().message()),
+              HasSubstr("folder/tokenizer_config.json: add_eos_token is not supported"));
+  EXPECT_THAT(std::string(beside(R"({"add_bos_token": 1})").status().message()),
+              HasSubstr("folder/tokenizer_config.json: \"add_bos_token\" is neither true nor false"));
   texts.read = [](const std::string& name) -> StatusOr<std::string> { return absl::NotFoundError(name); };
   const Status status = read_text_model(texts).status();
   EXPECT_TRUE(absl::IsNotFound(status));
