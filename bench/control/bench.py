@@ -1,5 +1,5 @@
-"""What the control plane costs: the scheduler alone, with durability on this disk, and Slurm on the same machine. Called
-by ./scripts/bench control.
+"""What the control plane costs: the scheduler alone, with durability on this disk, with real processes over gRPC, and
+Slurm on the same machine. Called by ./scripts/bench control.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import lib  # noqa: E402
+import processes  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -41,7 +42,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", default=os.path.join(lib.ROOT, "build/bench/control"))
     parser.add_argument("--results", default=lib.results_path("control"))
-    parser.add_argument("--stages", type=int, default=4000, help="of the run that is measured with durability")
+    parser.add_argument("--stages", type=int, default=4000, help="of the runs that are measured with durability")
     args = parser.parse_args()
     work = os.path.abspath(args.work)
     os.makedirs(work, exist_ok=True)
@@ -52,6 +53,8 @@ def main():
     shutil.rmtree(state, ignore_errors=True)
     lines += ours("bench_control_durable", os.path.join(work, "durable.log"), state, str(args.stages))
     shutil.rmtree(state)
+    lib.say("with a process for every stage, over gRPC")
+    lines += processes.measure(os.path.join(work, "cluster"), args.stages)
     facts = {name: value for name, value, _ in lines}
     lib.say("Slurm")
     peer = slurm(work)

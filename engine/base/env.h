@@ -72,6 +72,9 @@ StatusOr<std::string> read_file(Env& env, const std::string& path);
 // Writes `path` so that a reader sees the old or the new content, whole, also after a crash: "PATH.tmp" beside it,
 // sync, rename, sync of the folder. One writer of a path at a time.
 Status write_file_atomically(Env& env, const std::string& path, std::string_view content);
+// The same without syncs, which cost milliseconds: whole for every reader, also after a crash of this process; after a
+// power cut there may be anything. For what nobody asks for then.
+Status write_file_unsynced(Env& env, const std::string& path, std::string_view content);
 
 // "a/b" + "c" -> "a/b/c". An absolute `name` is returned as it is.
 std::string join_path(std::string_view folder, std::string_view name);

@@ -9,11 +9,19 @@ std::string_view without_trailing_slashes(std::string_view path) {
   return path;
 }
 
-Status write_whole(Env& env, const std::string& path, std::string_view content) {
+Status write_whole(Env& env, const std::string& path, std::string_view content, bool synced) {
   GQ_ASSIGN_OR_RETURN(auto file, env.create(path));
   GQ_RETURN_IF_ERROR(file->append(std::as_bytes(std::span(content))));
-  GQ_RETURN_IF_ERROR(file->sync());
+  if (synced) GQ_RETURN_IF_ERROR(file->sync());
   return file->close();
+}
+
+Status replace(Env& env, const std::string& path, std::string_view content, bool synced) {
+  const std::string temporary = path + ".tmp";
+  Status status = write_whole(env, temporary, content, synced);
+  if (status.ok()) status = env.rename(temporary, path);
+  if (!status.ok()) env.remove_file(temporary).IgnoreError();  // a full disk should get its bytes back
+  return status;
 }
 
 }  // namespace
@@ -26,14 +34,12 @@ StatusOr<std::string> read_file(Env& env, const std::string& path) {
 }
 
 Status write_file_atomically(Env& env, const std::string& path, std::string_view content) {
-  const std::string temporary = path + ".tmp";
-  Status status = write_whole(env, temporary, content);
-  if (status.ok()) status = env.rename(temporary, path);
-  if (!status.ok()) {
-    env.remove_file(temporary).IgnoreError();  // a full disk should get its bytes back
-    return status;
-  }
+  GQ_RETURN_IF_ERROR(replace(env, path, content, /*synced=*/true));
   return env.sync_folder(folder_of(path));
+}
+
+Status write_file_unsynced(Env& env, const std::string& path, std::string_view content) {
+  return replace(env, path, content, /*synced=*/false);
 }
 
 std::string join_path(std::string_view folder, std::string_view name) {

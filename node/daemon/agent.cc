@@ -87,7 +87,7 @@ void Agent::step(const SessionInput& input) {
 void Agent::effect(const SignalProcess& effect) {
   const bool left = std::find(leftovers_.begin(), leftovers_.end(), effect.epoch) != leftovers_.end();
   if (left) {
-    kill_marked(seams_.files.mark(effect.epoch));
+    kill_marked({seams_.files.mark(effect.epoch)});
     return;
   }
   seams_.launcher.signal(effect.epoch, effect.kill ? Signal::kKill : Signal::kTerminate);

@@ -54,6 +54,7 @@ void Agent::effect(const LaunchAttempt& effect) {
   step(ProcessStarted{epoch, *pid});
 }
 
+// What lies in the folder is for the processes of this attempt, which end with the machine: nothing is synced.
 Status Agent::prepare_folder(Attempt& attempt) {
   const uint64_t epoch = attempt.desired.epoch;
   remove_folder(epoch);
@@ -61,7 +62,7 @@ Status Agent::prepare_folder(Attempt& attempt) {
   if (attempt.gang() || !attempt.desired.head) {
     attempt.shared_folder = shared_folder_for(options_.shared_memory, epoch, attempt.task.secret);
     GQ_RETURN_IF_ERROR(
-        base::write_file_atomically(seams_.env, seams_.files.attempt_file(epoch, "shared"), attempt.shared_folder));
+        base::write_file_unsynced(seams_.env, seams_.files.attempt_file(epoch, "shared"), attempt.shared_folder));
     GQ_RETURN_IF_ERROR(seams_.env.make_folders(attempt.shared_folder));
   }
   if (attempt.desired.head) attempt.watch.emplace(attempt.ranks(), options_.watch, now_ms());
@@ -85,7 +86,7 @@ Status Agent::read_task(Attempt& attempt) {
   // Ranks on other nodes see what lies beside the artifact, but not this node's own folder.
   attempt.task_path = attempt.desired.hosts.size() > 1 ? absl::StrCat(artifact, ".attempt-", epoch, ".json")
                                                        : seams_.files.attempt_file(epoch, "task.json");
-  return base::write_file_atomically(seams_.env, attempt.task_path, attempt.task.task_json);
+  return base::write_file_unsynced(seams_.env, attempt.task_path, attempt.task.task_json);
 }
 
 std::vector<std::string> Agent::variables(const Attempt& attempt) const {
@@ -125,9 +126,9 @@ StatusOr<LaunchSpec> Agent::prepare(Attempt& attempt) {
     spec.env.push_back(absl::StrCat(kGangVariable, "=", write_ticket(epoch, attempt.task.secret, hosts)));
   }
   spec.mark = seams_.files.mark(epoch);
-  GQ_RETURN_IF_ERROR(base::write_file_atomically(seams_.env, seams_.files.attempt_file(epoch, "log.json"),
+  GQ_RETURN_IF_ERROR(base::write_file_unsynced(seams_.env, seams_.files.attempt_file(epoch, "log.json"),
                                                  json({{"logName", attempt.task.log_name}}).dump()));
-  GQ_RETURN_IF_ERROR(base::write_file_atomically(seams_.env, spec.log_path, ""));
+  GQ_RETURN_IF_ERROR(base::write_file_unsynced(seams_.env, spec.log_path, ""));
   relay_.add(epoch, attempt.task.log_name, spec.log_path);
   return spec;
 }

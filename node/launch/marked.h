@@ -5,7 +5,7 @@
 // Only processes of our own user are seen. Zombies have no environment any more, so they do not count.
 #pragma once
 
-#include <cstddef>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,8 +17,9 @@ inline constexpr std::string_view kMarkVariable = "GRIDQUANT_MARK";
 // Marks of all processes but this one whose mark begins with `prefix`; one entry per process.
 std::vector<std::string> marks_in_use(std::string_view prefix);
 
-// SIGKILL to every process but this one that carries exactly this mark. Returns how many there were: 0 says that all
-// are gone. Safe against process ids that are used again.
-size_t kill_marked(std::string_view mark);
+// SIGKILL to every process but this one that carries one of these marks. Returns their marks, one entry per process: a
+// mark that is not among them has no process left. Safe against process ids that are used again. Looks at all processes
+// of the machine, which takes about a millisecond: ask for many marks at once.
+std::vector<std::string> kill_marked(const std::set<std::string>& marks);
 
 }  // namespace gridquant::node

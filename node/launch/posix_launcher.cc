@@ -1,9 +1,10 @@
-// Launcher over fork, exec, pidfd and poll.
+// Launcher over vfork, exec, pidfd and poll.
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -51,7 +52,7 @@ struct Process {
   Fd out, pidfd, log;
   std::string partial;  // of a line
   bool out_open = true;
-  bool leader_gone = false;
+  bool leader_gone = false, group_gone = false, marked_gone = false;
   int exit_code = 0;
   std::string mark;
   std::chrono::steady_clock::time_point look_at{};  // for what is marked, next
@@ -75,7 +76,8 @@ struct ChildSetup {
   pid_t parent;
 };
 
-// Between fork and exec: system calls only. Does not return; writes errno to `error` if exec fails.
+// Between vfork and exec, in the parent's memory: system calls only, and nothing of the parent's is changed. Does not
+// return; writes errno to `error` if exec fails.
 [[noreturn]] void run_child(const ChildSetup& setup) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -121,7 +123,7 @@ class PosixLauncher final : public Launcher {
   ~PosixLauncher() override {
     for (auto& [id, process] : processes_) {
       if (!process.leader_gone) ::kill(-process.pid, SIGKILL);
-      if (!process.mark.empty()) kill_marked(process.mark);
+      if (!process.mark.empty()) kill_marked({process.mark});
     }
     for (auto& [id, process] : processes_) {
       if (!process.leader_gone) ::waitpid(process.pid, nullptr, 0);
@@ -148,7 +150,7 @@ class PosixLauncher final : public Launcher {
                            .keep = spec.keep_fds,
                            .parent = ::getpid()};
     process.mark = spec.mark;
-    process.pid = ::fork();
+    process.pid = ::vfork();  // an agent's memory is large to copy; run_child keeps to what vfork allows
     if (process.pid < 0) return absl::UnavailableError(std::string("fork: ") + std::strerror(errno));
     if (process.pid == 0) run_child(setup);
     ::setpgid(process.pid, process.pid);  // also here: whoever comes first
@@ -170,7 +172,7 @@ class PosixLauncher final : public Launcher {
     const auto found = processes_.find(id);
     if (found == processes_.end()) return;
     if (!found->second.leader_gone) ::kill(-found->second.pid, signal == Signal::kKill ? SIGKILL : SIGTERM);
-    if (signal == Signal::kKill && !found->second.mark.empty()) kill_marked(found->second.mark);
+    if (signal == Signal::kKill && !found->second.mark.empty()) kill_marked({found->second.mark});
   }
 
   void write_log(uint64_t id, std::string_view line) override {
@@ -186,11 +188,15 @@ class PosixLauncher final : public Launcher {
     ended_logs_.clear();
     poll_once(timeout_ms, wake_fd);
     std::vector<ProcessEvent> events;
+    for (auto& [id, process] : processes_) {
+      read_lines(id, process, kMaxReadsPerWait, events);
+      if (!process.leader_gone) reap_leader(process);
+      process.group_gone = process.leader_gone && group_is_gone(process);
+    }
+    look_for_marked();
     for (auto it = processes_.begin(); it != processes_.end();) {
       Process& process = it->second;
-      read_lines(it->first, process, kMaxReadsPerWait, events);
-      if (!process.leader_gone) reap_leader(process);
-      if (process.leader_gone && group_is_gone(process)) {
+      if (process.group_gone && process.marked_gone) {
         read_lines(it->first, process, 1 << 20, events);  // what was in the pipe when it died
         if (!process.partial.empty()) events.push_back({it->first, ProcessEvent::Kind::kLine, process.partial, 0});
         events.push_back({it->first, ProcessEvent::Kind::kExited, "", process.exit_code});
@@ -225,17 +231,31 @@ class PosixLauncher final : public Launcher {
   }
 
   // Kills and reaps what the leader left behind. As subreaper we inherit its orphans, so none stays a zombie.
-  static bool group_is_gone(Process& process) {
+  static bool group_is_gone(const Process& process) {
     if (::kill(-process.pid, SIGKILL) == 0 || errno != ESRCH) {
       while (::waitpid(-process.pid, nullptr, WNOHANG) > 0) {
       }
       if (::kill(-process.pid, 0) == 0 || errno != ESRCH) return false;
     }
-    if (process.mark.empty()) return true;
+    return true;
+  }
+
+  // Kills what has left the groups; one look at the machine's processes for all that have ended.
+  void look_for_marked() {
     const auto now = std::chrono::steady_clock::now();
-    if (now < process.look_at) return false;
-    process.look_at = now + kMarkedPoll;
-    return kill_marked(process.mark) == 0;
+    std::set<std::string> marks;
+    for (auto& [id, process] : processes_) {
+      if (!process.group_gone || process.marked_gone || now < process.look_at) continue;
+      process.look_at = now + kMarkedPoll;
+      process.marked_gone = process.mark.empty();
+      if (!process.marked_gone) marks.insert(process.mark);
+    }
+    if (marks.empty()) return;
+    const std::vector<std::string> alive = kill_marked(marks);
+    for (auto& [id, process] : processes_) {
+      if (marks.count(process.mark) == 0) continue;
+      process.marked_gone = std::find(alive.begin(), alive.end(), process.mark) == alive.end();
+    }
   }
 
   // Of marked processes in groups of their own.
