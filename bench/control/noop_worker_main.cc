@@ -1,6 +1,6 @@
-// A worker that does nothing but keep the contract (stages/task.h), with as little as a process can cost: no library, no
-// disk sync. Says in its summary when it began and when it was done, in ns of CLOCK_MONOTONIC. processes.py measures with
-// it what the control plane costs per stage.
+// A worker that does nothing but keep the contract (stages/task.h), with as little as a process can cost: no library,
+// no disk sync. Says in its summary when it began and when it was done, in ns of CLOCK_MONOTONIC. processes.py measures
+// with it what the control plane costs per stage.
 #include <cstdio>
 #include <cstring>
 #include <ctime>
