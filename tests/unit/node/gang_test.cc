@@ -24,7 +24,9 @@ TEST(GangTest, TheHeadsRanksAreMpirunsOwnAndTheOthersHaveAliases) {
   EXPECT_THAT(text, HasSubstr("--host localhost:2,gq1:1,gq2:3 -np 6 /opt/worker --task t.json"));
   EXPECT_THAT(text, HasSubstr("--leave-session-attached"));
   EXPECT_THAT(text, HasSubstr("--allow-run-as-root"));
-  EXPECT_THAT(text, HasSubstr("--mca oob_tcp_keepalive_time 2"));
+  // Seconds: idle, between probes; probes. A cut link is seen after 2 + 3 * 1.
+  EXPECT_THAT(text, HasSubstr("--mca oob_tcp_keepalive_time 2 --mca oob_tcp_keepalive_intvl 1 "
+                              "--mca oob_tcp_keepalive_probes 3"));
   EXPECT_THAT(text, HasSubstr("--mca btl_tcp_if_include lo"));
   EXPECT_THAT(text, HasSubstr("--mca odls_base_sigkill_timeout 3"));
   EXPECT_THAT(argv, testing::Contains("/opt/gridquant rsh-agent"));

@@ -1,0 +1,153 @@
+// The owner of the scheduler with a store that is slow or fails: what is answered when, and what becomes of the rest.
+#include "coordinator/control/core.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace gridquant::control {
+namespace {
+
+using nlohmann::json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+// In memory; counts transactions, and asks before each what is to become of it.
+class WatchedStore final : public store::StateStore {
+ public:
+  std::function<Status()> before_commit = [] { return absl::OkStatus(); };
+  std::vector<size_t> transactions;  // records of each
+
+  Status commit(const store::Batch& batch) override {
+    GQ_RETURN_IF_ERROR(before_commit());
+    transactions.push_back(batch.records.size());
+    return memory_->commit(batch);
+  }
+  StatusOr<std::vector<std::string>> records(const std::string& run) override { return memory_->records(run); }
+  StatusOr<std::vector<std::string>> records(const std::string& run, uint64_t after, size_t most) override {
+    return memory_->records(run, after, most);
+  }
+  Status each_record(const std::function<Status(const std::string&)>& each) override {
+    return memory_->each_record(each);
+  }
+  StatusOr<std::vector<store::RunRow>> runs() override { return memory_->runs(); }
+  StatusOr<std::optional<store::ArtifactRow>> latest_artifact(const std::string& stage,
+                                                              const std::string& uses) override {
+    return memory_->latest_artifact(stage, uses);
+  }
+
+ private:
+  std::unique_ptr<store::StateStore> memory_ = store::make_memory_store();
+};
+
+class CoreTest : public testing::Test {
+ protected:
+  void SetUp() override { open(); }
+  void open() {
+    core_ = std::make_unique<Core>(Core::Seams{*env_, clock_, store_, *executor_},
+                                   CoreOptions{.store = "/store", .store_id = "s", .secret = "x"});
+    const Status recovered = core_->recover();
+    ASSERT_TRUE(recovered.ok()) << recovered;
+    store_.transactions.clear();
+  }
+  // Its answer goes to answers_.
+  void set_queue(const std::string& name) {
+    sched::QueueRequested input{.queue = name, .quota = {.cores = 1}, .request = "request of " + name};
+    ASSERT_TRUE(core_
+                    ->post(input,
+                           [this, name](const StatusOr<std::string>& result) {
+                             answers_.push_back(name + ": " +
+                                                std::string(absl::StatusCodeToString(result.status().code())));
+                           })
+                    .ok());
+  }
+  size_t queues() const { return core_->scheduler().state().queues.size(); }
+
+  std::unique_ptr<base::Env> env_ = base::make_memory_env();
+  base::ManualClock clock_;
+  WatchedStore store_;
+  std::unique_ptr<Executor> executor_ = make_inline_executor();
+  std::unique_ptr<Core> core_;
+  std::vector<std::string> answers_;
+};
+
+TEST_F(CoreTest, NothingIsAnsweredBeforeItIsDurable) {
+  set_queue("a");
+  bool told = false;
+  ASSERT_TRUE(core_->watch(1, {.run = "nothing-1", .done = [&](const auto&) { told = true; }}).ok());
+  store_.before_commit = [&] {
+    EXPECT_THAT(answers_, IsEmpty());
+    EXPECT_FALSE(told) << "nor is anything told that is not on disk";
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(core_->turn().ok());
+  EXPECT_THAT(answers_, ElementsAre("a: OK"));
+  EXPECT_TRUE(told);
+}
+
+TEST_F(CoreTest, WhatArrivesDuringOneTransactionGoesIntoTheNextOne) {
+  set_queue("first");
+  store_.before_commit = [&] {
+    if (store_.transactions.empty()) {  // while the first one is being written
+      for (const char* name : {"a", "b", "c", "d"}) set_queue(name);
+    }
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(core_->turn().ok());
+  EXPECT_THAT(answers_, ElementsAre("first: OK"));
+  ASSERT_TRUE(core_->turn().ok());
+  EXPECT_THAT(answers_, ElementsAre("first: OK", "a: OK", "b: OK", "c: OK", "d: OK"));
+  EXPECT_THAT(store_.transactions, ElementsAre(2, 8)) << "each: what it changes, and that the request is done";
+}
+
+TEST_F(CoreTest, WhatCannotBeSavedIsNotAcknowledgedAndTheNextCoordinatorDoesNotKnowIt) {
+  set_queue("kept");
+  ASSERT_TRUE(core_->turn().ok());
+  set_queue("lost");
+  std::vector<std::string> seen;
+  ASSERT_TRUE(core_->look([&](const View& view) { seen.push_back(view.ended.ok() ? "state" : "end"); }).ok());
+  store_.before_commit = [this] {
+    set_queue("late");  // arrives while it fails
+    return absl::ResourceExhaustedError("disk full");
+  };
+  const Status turned = core_->turn();
+  EXPECT_EQ(turned.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(turned.message()), HasSubstr("the coordinator's state cannot be saved: disk full"));
+  EXPECT_THAT(answers_, ElementsAre("kept: OK", "lost: UNAVAILABLE", "late: UNAVAILABLE"));
+  EXPECT_EQ(core_->post(sched::TimerFired{}, nullptr).code(), absl::StatusCode::kUnavailable);
+  EXPECT_FALSE(core_->turn().ok()) << "it is at its end";
+  store_.before_commit = [] { return absl::OkStatus(); };
+  open();
+  EXPECT_EQ(queues(), 1u);
+  set_queue("lost");  // the caller tries again, with the same id
+  ASSERT_TRUE(core_->turn().ok());
+  EXPECT_EQ(queues(), 2u);
+}
+
+TEST_F(CoreTest, AFullInboxRefusesAndKeepsWhatMustNotBeLost) {
+  core_ = std::make_unique<Core>(Core::Seams{*env_, clock_, store_, *executor_},
+                                 CoreOptions{.store = "/store", .store_id = "s", .secret = "x", .inbox = 2});
+  ASSERT_TRUE(core_->recover().ok());
+  set_queue("a");
+  set_queue("b");
+  const Status refused = core_->post(sched::TimerFired{}, nullptr);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("too much to do just now: try again"));
+  core_->drop_watch(7);  // has no limit: it makes room
+  ASSERT_TRUE(core_->turn().ok());
+  EXPECT_THAT(answers_, SizeIs(2));
+}
+
+TEST_F(CoreTest, EveryStartIsAnIncarnationOfItsOwn) {
+  const uint64_t first = core_->scheduler().state().incarnation;
+  open();
+  const uint64_t second = core_->scheduler().state().incarnation;
+  EXPECT_GT(first, 0u);
+  EXPECT_GT(second, first);
+  open();
+  EXPECT_GT(core_->scheduler().state().incarnation, second);
+}
+
+}  // namespace
+}  // namespace gridquant::control
