@@ -46,7 +46,8 @@ class NodeCommand {
     const Status checked = check();
     if (!checked.ok()) return fail(invocation_, "text", checked, kExitUsage);
     const Status served = serve();
-    if (!served.ok()) fail(invocation_, "text", served, kExitRunFailed);
+    const bool usage = served.code() == absl::StatusCode::kInvalidArgument;
+    if (!served.ok()) fail(invocation_, "text", served, usage ? kExitUsage : kExitRunFailed);
   }
 
  private:
@@ -91,8 +92,8 @@ class NodeCommand {
     return absl::OkStatus();
   }
 
-  node::NodeFacts facts() const {
-    node::NodeFacts facts{.version = GRIDQUANT_VERSION, .cpu_model = invocation_.cpu.model};
+  node::NodeFacts facts(const node::NodeFiles& files) const {
+    node::NodeFacts facts{.home = files.id(), .version = GRIDQUANT_VERSION, .cpu_model = invocation_.cpu.model};
     facts.cpu_kind = invocation_.cpu.kind();
     const auto automatic = device::resolve_compute("auto", invocation_.cpu);
     facts.compute_types.emplace_back(automatic.ok() ? device::name_of(*automatic) : "fp32");
@@ -114,7 +115,7 @@ class NodeCommand {
                                        .coordinator = options_.coordinator,
                                        .listen = options_.listen,
                                        .advertise = options_.advertise,
-                                       .facts = facts(),
+                                       .facts = facts(files),
                                        .server_security = server_of_agent(options_.security, options_.insecure_listen),
                                        .client_security = options_.security};
     GQ_ASSIGN_OR_RETURN(const std::unique_ptr<node::AgentRuntime> network, node::AgentRuntime::start(runtime, inbox));

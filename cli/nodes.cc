@@ -19,8 +19,8 @@ int bits_of(uint64_t mask) {
 }
 
 std::string state_of(const v1::Node& node) {
-  std::string state = !node.alive() ? "lost" : node.draining() ? "draining" : "ready";
-  if (node.alive() && node.draining() && node.attempts().empty()) state = "drained";
+  std::string state = !node.alive() ? "lost" : node.leaving() ? "leaving" : node.draining() ? "draining" : "ready";
+  if (state == "draining" && node.attempts().empty()) state = "drained";
   for (const v1::NodeAttempt& attempt : node.attempts()) {
     if (attempt.dirty()) return state + ", quarantined";
   }

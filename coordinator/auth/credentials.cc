@@ -8,6 +8,7 @@
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_credentials_options.h>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "coordinator/auth/gate.h"
@@ -129,6 +130,16 @@ Status check_server(const ServerSecurity& security, const std::string& address) 
   return annotate(TokenTable::parse(tokens).status(), absl::StrCat("--token-file: ", security.token_file));
 }
 
+Status check_address(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  int port = 0;
+  const bool fits = colon != std::string::npos && colon > 0 && absl::SimpleAtoi(address.substr(colon + 1), &port);
+  if (fits && port > 0 && port < 65'536) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the coordinator's address is HOST:PORT, such as localhost:7733, not '", address,
+                   "' (--coordinator, GRIDQUANT_COORDINATOR)"));
+}
+
 }  // namespace
 
 bool is_loopback(const std::string& address) {
@@ -169,6 +180,7 @@ StatusOr<std::shared_ptr<grpc::ServerCredentials>> server_credentials(const Serv
 
 StatusOr<std::shared_ptr<grpc::ChannelCredentials>> channel_credentials(const ClientSecurity& security,
                                                                         const std::string& address) {
+  if (address != kManyServers) GQ_RETURN_IF_ERROR(check_address(address));
   const bool has_token = !security.token_file.empty();
   if (has_token) {
     GQ_ASSIGN_OR_RETURN(const std::string text, read_option(security.token_file, "--token-file"));

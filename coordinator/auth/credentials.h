@@ -24,6 +24,8 @@ namespace gridquant::auth {
 // InvalidArgument, NotFound, FailedPrecondition: what of the options or files cannot work, and what to do.
 StatusOr<std::shared_ptr<grpc::ServerCredentials>> server_credentials(const ServerSecurity& security,
                                                                       const std::string& address);
+inline constexpr const char* kManyServers = "*";
+// `address` is the server's, HOST:PORT, or kManyServers.
 StatusOr<std::shared_ptr<grpc::ChannelCredentials>> channel_credentials(const ClientSecurity& security,
                                                                         const std::string& address);
 

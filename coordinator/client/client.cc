@@ -149,9 +149,9 @@ StatusOr<v1::ExplainRunResponse> Client::call(const v1::ExplainRunRequest& reque
 StatusOr<v1::DeleteRunResponse> Client::call(v1::DeleteRunRequest request) {
   return impl_->change(impl_->pipelines, &Pipelines::DeleteRun, request);
 }
-StatusOr<v1::CollectGarbageResponse> Client::call(const v1::CollectGarbageRequest& request) {
-  return impl_->call(impl_->pipelines, &Pipelines::CollectGarbage, request,
-                     kSubmitFactor * impl_->options.try_timeout_ms);  // it may remove many files
+StatusOr<v1::CollectGarbageResponse> Client::call(v1::CollectGarbageRequest request) {
+  // It may remove many files.
+  return impl_->change(impl_->pipelines, &Pipelines::CollectGarbage, request, kSubmitFactor);
 }
 StatusOr<v1::GetBatchResponse> Client::call(const v1::GetBatchRequest& request) {
   return impl_->read(&Pipelines::GetBatch, request);

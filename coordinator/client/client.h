@@ -69,7 +69,7 @@ class Client {
   StatusOr<v1::ResumeRunResponse> call(v1::ResumeRunRequest request);
   StatusOr<v1::ExplainRunResponse> call(const v1::ExplainRunRequest& request);
   StatusOr<v1::DeleteRunResponse> call(v1::DeleteRunRequest request);
-  StatusOr<v1::CollectGarbageResponse> call(const v1::CollectGarbageRequest& request);
+  StatusOr<v1::CollectGarbageResponse> call(v1::CollectGarbageRequest request);
   StatusOr<v1::GetBatchResponse> call(const v1::GetBatchRequest& request);
   StatusOr<v1::SetQueueResponse> call(v1::SetQueueRequest request);
   StatusOr<v1::ListQueuesResponse> call(const v1::ListQueuesRequest& request);

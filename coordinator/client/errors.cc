@@ -29,17 +29,25 @@ std::optional<Status> tls_problem(const grpc::Status& status, const std::string&
   return std::nullopt;
 }
 
+std::string bracketed(const std::string& text) {
+  return text.empty() ? "" : " [" + text + "]";
+}
+
 std::string message_of(const grpc::Status& status, const std::string& address) {
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
       return "the coordinator at " + address +
-             " cannot be reached: is it running (gridquant coordinator), and does it want TLS (--tls-ca)? [" +
-             status.error_message() + "]";
+             " cannot be reached: is it running (gridquant coordinator), and does it want TLS (--tls-ca)?" +
+             bracketed(status.error_message());
     case grpc::StatusCode::DEADLINE_EXCEEDED:
-      return "the coordinator at " + address + " did not answer in time [" + status.error_message() + "]";
+      return "the coordinator at " + address + " did not answer in time" + bracketed(status.error_message());
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      if (status.error_message().find("larger than max") == std::string::npos) return status.error_message();
+      return "a message to or from the coordinator at " + address + " is too large" +
+             bracketed(status.error_message());
     case grpc::StatusCode::UNIMPLEMENTED:
-      return "what answers at " + address + " cannot do that: no coordinator, or one of another version [" +
-             status.error_message() + "]";
+      return "what answers at " + address + " cannot do that: it is no coordinator, or one of another version" +
+             bracketed(status.error_message());
     default:
       return status.error_message().empty() ? "the coordinator at " + address + " gave no reason"
                                             : status.error_message();

@@ -66,6 +66,8 @@ AssignedState assign(const sched::State& state, sched::DesiredState desired, con
     Assignment one;
     one.head_node = lease->second.members[0].node;
     one.lease_secret = lease_secret(options.secret, attempt.epoch);
+    one.store = options.store;
+    one.store_id = options.store_id;
     if (attempt.head) {
       const sched::Stage& stage = run->second.stages[lease->second.stage];
       for (const auto& [node, ranks] : attempt.hosts)

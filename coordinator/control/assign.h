@@ -19,6 +19,7 @@ struct Assignment {
   sched::DesiredAttempt desired;
   std::string head_node;
   std::string lease_secret;  // 64 hexadecimal digits, the same at every restart
+  std::string store, store_id;
   // Only on the gang's head:
   std::vector<GangHost> hosts;
   std::string task_json;  // content of the worker's task file
@@ -31,8 +32,9 @@ struct AssignedState {
 };
 
 struct AssignOptions {
-  std::string store;   // folder that holds artifacts/, the same on all nodes
-  std::string secret;  // of the cluster; leases' secrets follow from it
+  std::string store;     // folder that holds artifacts/, the same on all nodes
+  std::string store_id;  // see store/workdir.h
+  std::string secret;    // of the cluster; leases' secrets follow from it
 };
 
 std::string log_name_of(const std::string& run, const std::string& stage, int attempt);

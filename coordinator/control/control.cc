@@ -32,13 +32,15 @@ Status Control::open(base::Clock& clock) {
   }
   GQ_ASSIGN_OR_RETURN(
       store_, store::open_sqlite_store(options_.workdir, store::Access::kReadWrite, store::kCoordinatorDatabase));
-  CoreOptions core_options{.store = options_.store, .secret = {}, .limits = options_.limits};
+  CoreOptions core_options{.store = options_.store, .store_id = {}, .secret = {}, .limits = options_.limits};
+  GQ_ASSIGN_OR_RETURN(core_options.store_id, store::load_or_make_store_id(env_, options_.store));
   GQ_ASSIGN_OR_RETURN(core_options.secret,
                       base::load_or_make_secret(env_, base::join_path(options_.workdir, "cluster-secret")));
   executor_ = make_thread_executor(kExecutorThreads);
   core_ = std::make_unique<Core>(Core::Seams{env_, clock, *store_, *executor_}, std::move(core_options));
   submissions_ =
       std::make_unique<SubmitFlow>(*core_, env_, *executor_, SubmitFlow::Options{options_.own, options_.version});
+  garbage_ = std::make_unique<GarbageCalls>(*core_, env_, *executor_);
   return core_->recover();
 }
 

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "coordinator/control/core.h"
+#include "coordinator/control/garbage.h"
 #include "coordinator/control/log_store.h"
 #include "coordinator/control/submit_flow.h"
 #include "coordinator/store/workdir.h"
@@ -40,6 +41,7 @@ class Control {
 
   Core& core() { return *core_; }
   SubmitFlow& submissions() { return *submissions_; }
+  GarbageCalls& garbage() { return *garbage_; }
   LogStore& logs() { return logs_; }
   Executor& executor() { return *executor_; }
   const ControlOptions& options() const { return options_; }
@@ -54,6 +56,7 @@ class Control {
   std::unique_ptr<store::StateStore> store_;
   std::unique_ptr<Core> core_;
   std::unique_ptr<SubmitFlow> submissions_;
+  std::unique_ptr<GarbageCalls> garbage_;
   std::unique_ptr<Executor> executor_;  // goes first: its work posts to the others
   std::function<void(const Status&)> on_failure_;
   std::atomic<bool> stopping_ = false;

@@ -156,7 +156,8 @@ void Core::publish(Group& group) {
 void Core::act(const sched::SyncNode& action) {
   const auto sink = sinks_.find(action.desired.node);
   if (sink == sinks_.end()) return;
-  sink->second->desired(assign(scheduler_.state(), action.desired, {options_.store, options_.secret}));
+  sink->second->desired(
+      assign(scheduler_.state(), action.desired, {options_.store, options_.store_id, options_.secret}));
 }
 
 void Core::act(const sched::FindArtifact& action) {

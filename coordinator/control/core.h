@@ -45,8 +45,8 @@ struct View {  // what is durable now
 };
 
 struct CoreOptions {
-  std::string store;   // folder that holds artifacts/; the same on all nodes
-  std::string secret;  // of the cluster, see AssignOptions
+  std::string store;             // folder that holds artifacts/; the same on all nodes
+  std::string store_id, secret;  // see AssignOptions
   sched::Limits limits{};
   size_t inbox = 20'000;  // inputs that wait for a turn; more are refused
 };

@@ -133,8 +133,7 @@ Status empty_trash(base::Env& env, const Collection& all) {
 
 }  // namespace
 
-void collect_garbage(Core& core, base::Env& env, Executor& executor, GarbageOptions options,
-                     std::function<void(const StatusOr<Garbage>&)> done) {
+void collect_garbage(Core& core, base::Env& env, Executor& executor, GarbageOptions options, GarbageDone done) {
   const auto all = std::make_shared<Collection>();
   all->options = std::move(options);
   const auto remove = [all, &env, done] {

@@ -4,11 +4,15 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "coordinator/control/core.h"
 
 namespace gridquant::control {
@@ -26,8 +30,37 @@ struct Garbage {
 };
 inline constexpr size_t kMaxNamed = 10'000;
 
+using GarbageDone = std::function<void(const StatusOr<Garbage>&)>;
+
 // Any thread; `done` is called once, on any thread. Runs of `gridquant run` in the same folder count as runs.
-void collect_garbage(Core& core, base::Env& env, Executor& executor, GarbageOptions options,
-                     std::function<void(const StatusOr<Garbage>&)> done);
+void collect_garbage(Core& core, base::Env& env, Executor& executor, GarbageOptions options, GarbageDone done);
+
+// Calls with request ids: a second one with the id of one that goes on waits for its end, one of the last kRemembered
+// that have ended is answered again. They are remembered by this process only: after a restart the call is carried out
+// once more, which removes what nobody refers to, and nothing else, as the first one did. Thread-safe.
+class GarbageCalls {
+ public:
+  static constexpr size_t kRemembered = 100;
+  GarbageCalls(Core& core, base::Env& env, Executor& executor) : core_(core), env_(env), executor_(executor) {}
+
+  // AlreadyExists: the id is that of a call with other options.
+  void collect(const std::string& request, GarbageOptions options, GarbageDone done);
+
+ private:
+  struct Call {
+    bool dry_run = false;
+    int64_t min_age_ms = 0;
+    std::vector<GarbageDone> waiting;
+    std::optional<Garbage> garbage;  // when it has ended
+  };
+  void end(const std::string& request, const StatusOr<Garbage>& garbage);
+
+  Core& core_;
+  base::Env& env_;
+  Executor& executor_;
+  absl::Mutex mutex_;
+  std::map<std::string, Call> calls_ ABSL_GUARDED_BY(mutex_);
+  std::deque<std::string> ended_ ABSL_GUARDED_BY(mutex_);
+};
 
 }  // namespace gridquant::control

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "coordinator/deliver/times.h"
+#include "engine/base/secret.h"
 #include "engine/eval/chart_js.h"
 #include "engine/eval/report.h"
 #include "stages/task.h"
@@ -73,7 +74,8 @@ json stage_rows(const sched::Run& run) {
 Status probe_output(base::Env& env, const std::string& output) {
   const std::string advice = "the output folder cannot be written (choose another with --output DIR)";
   GQ_RETURN_IF_ERROR(annotate(env.make_folders(output), advice));
-  const std::string probe = base::join_path(output, ".gridquant-probe");
+  GQ_ASSIGN_OR_RETURN(const std::string digits, base::make_secret());  // others may look at the same moment
+  const std::string probe = base::join_path(output, ".gridquant-probe-" + digits.substr(0, 16));
   GQ_RETURN_IF_ERROR(annotate(base::write_file_atomically(env, probe, "probe\n"), advice));
   GQ_RETURN_IF_ERROR(annotate(env.remove_file(probe), advice));
   const StatusOr<uint64_t> free_bytes = env.free_bytes(output);

@@ -1,6 +1,7 @@
 // Nodes, their reports and desired states.
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "coordinator/control/labels.h"
 #include "coordinator/rpc/convert.h"
 #include "coordinator/rpc/limits.h"
@@ -14,6 +15,17 @@ std::string joined(const google::protobuf::RepeatedPtrField<std::string>& parts)
   std::string text;
   for (const std::string& part : parts) text += (text.empty() ? "" : ",") + part;
   return text;
+}
+
+Status check_node_name(const std::string& name) {
+  const auto fits = [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_';
+  };
+  if (!name.empty() && name.size() <= kMaxNodeName && std::all_of(name.begin(), name.end(), fits)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("the name of a node has 1 to " + std::to_string(kMaxNodeName) +
+                                    " letters, digits, '.', '-' and '_', unlike '" + name + "' (--name)");
 }
 
 StatusOr<sched::Inventory> inventory_from(const v1::Inventory& from) {
@@ -117,6 +129,8 @@ void assignment_to(const control::Assignment& from, v1::DesiredAttempt& to) {
   to.set_log_name(from.log_name);
   to.set_lease_secret(from.lease_secret);
   to.set_head_node(from.head_node);
+  to.set_store(from.store);
+  to.set_store_id(from.store_id);
 }
 
 }  // namespace
@@ -127,6 +141,7 @@ void to_proto(const sched::State& state, const std::string& name, int64_t heard_
   inventory_to(node, *to.mutable_inventory());
   to.set_alive(node.alive);
   to.set_draining(node.draining);
+  to.set_leaving(node.leaving);
   to.set_drain_deadline_ms(node.drain_deadline_ms);
   to.set_session(node.session);
   to.set_last_heard_ms(heard_ms);
@@ -157,7 +172,10 @@ void to_proto(const control::AssignedState& from, v1::DesiredState& to) {
 }
 
 StatusOr<sched::NodeReport> from_proto(const v1::NodeReport& from) {
-  sched::NodeReport to{.node = from.node(), .boot = from.boot(), .session = from.session(), .seq = from.sequence()};
+  sched::NodeReport to{.node = from.node(), .home = from.home(), .boot = from.boot(), .session = from.session()};
+  to.seq = from.sequence();
+  to.leaving = from.leaving();
+  GQ_RETURN_IF_ERROR(check_node_name(to.node));
   to.applied = {from.applied().incarnation(), from.applied().number()};
   GQ_ASSIGN_OR_RETURN(to.inventory, inventory_from(from.inventory()));
   if (static_cast<size_t>(from.attempts().size()) > kMaxAttemptsInReport) {

@@ -14,6 +14,7 @@ inline constexpr size_t kMaxRequestId = 128;
 inline constexpr size_t kMaxLogChunkBytes = 64 << 10;
 inline constexpr size_t kMaxAttemptsInReport = 10'000;
 inline constexpr size_t kMaxLabels = 100;
+inline constexpr size_t kMaxNodeName = 253;  // as a host's
 // Error details travel in a trailer: clients refuse more than 8 KiB of trailers, in base64.
 inline constexpr size_t kMaxDetailBytes = 4'000;
 inline constexpr size_t kMaxMessageBytes = 1'000;

@@ -21,6 +21,12 @@ StatusOr<control::PipelineText> file_from(const v1::PipelineFile& from) {
   return to;
 }
 
+std::string hint_for(const Status& status) {
+  return status.code() == absl::StatusCode::kNotFound
+             ? "the coordinator and the nodes look for it, each under this very path"
+             : "";
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* PipelineService::Submit(Context* context, const v1::SubmitRequest* request,
@@ -30,16 +36,15 @@ grpc::ServerUnaryReactor* PipelineService::Submit(Context* context, const v1::Su
     StatusOr<control::PipelineText> file = file_from(request->file());
     if (!file.ok()) return finish(to_grpc(file.status()));
     control::Submission submission{*std::move(file), request->output(), request->no_cache(), request->request_id()};
-    calls_.control().submissions().submit(std::move(submission),
-                                          [finish, response](const control::SubmitOutcome& outcome) {
-                                            if (outcome.result.ok()) {
-                                              response->set_run(outcome.result->run);
-                                              response->set_batch(outcome.result->batch);
-                                              for (const std::string& run : outcome.result->batch_runs)
-                                                response->add_batch_runs(run);
-                                            }
-                                            finish(to_grpc(outcome.result.status(), outcome.diagnostics));
-                                          });
+    calls_.control().submissions().submit(
+        std::move(submission), [finish, response](const control::SubmitOutcome& outcome) {
+          if (outcome.result.ok()) {
+            response->set_run(outcome.result->run);
+            response->set_batch(outcome.result->batch);
+            for (const std::string& run : outcome.result->batch_runs) response->add_batch_runs(run);
+          }
+          finish(to_grpc(outcome.result.status(), outcome.diagnostics, hint_for(outcome.result.status())));
+        });
   });
 }
 

@@ -168,6 +168,7 @@ Status dispatch(State& state, const Record& record) {
     case RecordType::kNodeJoined:
     case RecordType::kNodeLost:
     case RecordType::kNodeBack:
+    case RecordType::kNodeLeaving:
     case RecordType::kNodeDraining:
     case RecordType::kNodeUndrained:
       return apply_node(state, record);

@@ -18,9 +18,11 @@ Status apply_joined(State& state, const std::string& name, const Record& record)
   if (!same && session <= state.last_epoch) return refuse(record, "its epoch was given before");
   Node& node = state.nodes[name];
   set_inventory(node, record.body);
+  node.home = record.body.value("home", "");
   node.boot = record.body.value("boot", int64_t{0});
   node.session = session;
   node.alive = true;
+  if (!same) node.leaving = false;
   if (!same) state.last_epoch = session;
   return absl::OkStatus();
 }
@@ -52,6 +54,9 @@ Status apply_node(State& state, const Record& record) {
     case RecordType::kNodeBack:
       node.alive = true;
       break;
+    case RecordType::kNodeLeaving:
+      node.leaving = true;
+      break;
     case RecordType::kNodeDraining:
       node.draining = true;
       node.drain_deadline_ms = record.body.value("deadlineMs", Tick{0});
@@ -62,6 +67,18 @@ Status apply_node(State& state, const Record& record) {
   }
   return absl::OkStatus();
 }
+
+namespace {
+
+void set_pid(State& state, const Lease& lease, uint64_t epoch, int64_t pid) {
+  const auto run = state.runs.find(lease.run);
+  if (run == state.runs.end()) return;
+  for (Attempt& attempt : run->second.stages[lease.stage].attempts) {
+    if (attempt.epoch == epoch) attempt.pid = pid;
+  }
+}
+
+}  // namespace
 
 Status apply_member(State& state, const Record& record) {
   const std::string name = record.body.at("node").get<std::string>();
@@ -74,6 +91,7 @@ Status apply_member(State& state, const Record& record) {
       let_go(state, epoch, name);
     } else {
       member.state = record.type == RecordType::kMemberStarted ? Member::State::kStarted : Member::State::kDirty;
+      if (record.body.contains("pid")) set_pid(state, lease->second, epoch, record.body.at("pid").get<int64_t>());
     }
     return absl::OkStatus();
   }

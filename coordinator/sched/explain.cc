@@ -50,7 +50,10 @@ std::string quota(const Scheduler& scheduler, const Run& run, const spec::StageP
   const Queue& limit = found->second;
   const auto part = [&](int64_t max, int64_t held, int64_t asked, const std::string& what) -> std::string {
     if (max == 0 || held + asked <= max) return "";
-    if (asked > max) return " asks for " + count(asked, what) + ", more than the whole quota of " + std::to_string(max);
+    if (asked > max) {
+      return " asks for " + count(asked, what) + ", more than the whole quota of " + std::to_string(max) +
+             " of queue '" + run.pipeline.queue + "': it cannot start before that is raised (gridquant queues set)";
+    }
     return " asks for " + count(asked, what) + " of queue '" + run.pipeline.queue + "', which uses " +
            std::to_string(held) + " of its " + std::to_string(max);
   };
@@ -78,6 +81,15 @@ std::string ahead_of(const Scheduler& scheduler, const Stage& stage, const Place
          run.stages[first->ref.stage].plan.name + "' of run " + run.id;
 }
 
+int quarantined_slots(const State& state) {
+  int slots = 0;
+  for (const auto& [epoch, lease] : state.leases) {
+    slots += static_cast<int>(std::count_if(lease.members.begin(), lease.members.end(),
+                                            [](const Member& one) { return one.state == Member::State::kDirty; }));
+  }
+  return slots;
+}
+
 std::string ready(const Scheduler& scheduler, const Run& run, const Stage& stage, size_t index) {
   const State& state = scheduler.state();
   if (run.paused) return "waits because its run is paused";
@@ -91,11 +103,14 @@ std::string ready(const Scheduler& scheduler, const Run& run, const Stage& stage
   }
   const std::string over = quota(scheduler, run, stage.plan);
   if (!over.empty()) return over;
-  int usable = 0, room = 0, lost = 0, draining = 0;
+  if (state.nodes.empty()) return "needs " + wanted(stage.plan) + ", and no node has joined yet (gridquant node)";
+  int usable = 0, room = 0, lost = 0, draining = 0, unlike = 0;
   for (const auto& [name, node] : state.nodes) {
+    const bool may = may_use(node, stage.plan);
     lost += node.alive ? 0 : 1;
-    draining += node.draining ? 1 : 0;
-    if (!may_use(node, stage.plan)) continue;
+    draining += node.alive && (node.draining || node.leaving) ? 1 : 0;
+    unlike += !may && node.alive && !node.draining && !node.leaving ? 1 : 0;
+    if (!may) continue;
     ++usable;
     room += ranks_with_room(node, stage.plan, node.used);
   }
@@ -104,6 +119,10 @@ std::string ready(const Scheduler& scheduler, const Run& run, const Stage& stage
                      count(usable, "node") + " that it may use";
   if (lost > 0) text += ", " + std::to_string(lost) + " lost";
   if (draining > 0) text += ", " + std::to_string(draining) + " draining";
+  if (unlike > 0) text += ", " + std::to_string(unlike) + " without these labels";
+  if (const int dirty = quarantined_slots(state); dirty > 0) {
+    text += ", " + count(dirty, "slot") + " quarantined (gridquant nodes list)";
+  }
   if (idle < stage.plan.gang_min_ranks) text += ", and even when idle they hold only " + std::to_string(idle);
   return text + "; " + ahead_of(scheduler, stage, {stage.links.order, run.number, {run.id, index}});
 }
@@ -123,7 +142,7 @@ std::string running(const Scheduler& scheduler, const Stage& stage) {
 StatusOr<std::string> explain(const Scheduler& scheduler, const std::string& run_id, const std::string& name,
                               Tick now_ms) {
   const Run* run = scheduler.find_run(run_id);
-  if (run == nullptr) return absl::NotFoundError("no run " + run_id);
+  if (run == nullptr) return absl::NotFoundError("there is no run '" + run_id + "': see gridquant list");
   const auto index = run->index.find(name);
   if (index == run->index.end()) return absl::NotFoundError("run " + run_id + " has no stage '" + name + "'");
   const Stage& stage = run->stages[index->second];

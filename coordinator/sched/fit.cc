@@ -43,7 +43,7 @@ NodeUse quarantined(const State& state, const std::string& name, const Node& nod
 }  // namespace
 
 bool may_use(const Node& node, const spec::StagePlan& plan) {
-  if (!node.alive || node.draining) return false;
+  if (!node.alive || node.draining || node.leaving) return false;
   for (const auto& [label, value] : plan.node_selector) {
     const auto found = node.labels.find(label);
     if (found == node.labels.end() || found->second != value) return false;

@@ -43,11 +43,17 @@ void Step::handle(const NodeReport& input) {
   const auto found = scheduler_.state_.nodes.find(input.node);
   const Node* node = found == scheduler_.state_.nodes.end() ? nullptr : &found->second;
   if (node != nullptr && node->session == 0) return refuse("node " + input.node + " is this process itself");
-  if (node != nullptr && input.boot < node->boot) {
+  const bool stranger = node != nullptr && !node->home.empty() && node->home != input.home;
+  if (stranger && node->alive) {
+    return refuse("another agent goes by the name of node " + input.node +
+                  ": give this one a name of its own (--name), or stop the other one, wait until it counts as lost, "
+                  "and start this one again");
+  }
+  if (node != nullptr && !stranger && input.boot < node->boot) {
     return refuse("an older agent of node " + input.node + ": a later one has taken its place");
   }
   touched_.insert(input.node);
-  if (node == nullptr || input.boot > node->boot) return join(input, false);
+  if (node == nullptr || stranger || input.boot > node->boot) return join(input, false);
   Scheduler::Heard& heard = scheduler_.heard_[input.node];
   const bool ours = input.session == node->session;  // if not, it has not been told its session yet
   if (ours && heard.session == input.session && input.seq <= heard.seq) {
@@ -56,11 +62,25 @@ void Step::handle(const NodeReport& input) {
   }
   heard.at_ms = now_ms_;
   if (!same(*node, input.inventory)) join(input, true);
-  if (!node->alive) emit(RecordType::kNodeBack, "", "", {{"node", input.node}});
+  if (!node->alive && !input.leaving) emit(RecordType::kNodeBack, "", "", {{"node", input.node}});
   if (!ours) return;
   heard.session = input.session;
   heard.seq = input.seq;
+  if (input.leaving && !node->leaving && node->alive) leave(input.node);
   reconcile(input);
+  if (input.leaving && node->alive && node->used.leases.empty()) lose_node(input.node, "its agent was stopped");
+}
+
+// What still runs there is stopped by the agent itself and starts elsewhere, at no cost, like after a drain.
+void Step::leave(const std::string& name) {
+  emit(RecordType::kNodeLeaving, "", "", {{"node", name}});
+  const std::set<uint64_t> leases = scheduler_.state_.nodes.at(name).used.leases;
+  for (const uint64_t epoch : leases) {
+    Stage* stage = undecided(epoch);
+    if (stage == nullptr || !stage->attempts.back().stopping.empty()) continue;
+    stop(scheduler_.state_.leases.at(epoch).run, *stage, "drained", scheduler_.limits_.stop_grace_ms);
+    touch_lease(epoch);
+  }
 }
 
 void Step::join(const NodeReport& input, bool again) {
@@ -68,6 +88,7 @@ void Step::join(const NodeReport& input, bool again) {
   emit(RecordType::kNodeJoined, "", "",
        {{"node", input.node},
         {"epoch", epoch},
+        {"home", input.home},
         {"boot", input.boot},
         {"cores", input.inventory.cores},
         {"memoryBytes", input.inventory.memory_bytes},
@@ -145,10 +166,14 @@ void Step::member_started(uint64_t epoch, const std::string& node, int64_t pid) 
   const auto waiting = std::count_if(lease.members.begin(), lease.members.end(),
                                      [](const Member& member) { return member.state == Member::State::kGranted; });
   Stage* stage = undecided(epoch);
+  const bool head = lease.members[0].node == node;  // whose process is the attempt's
   if (stage == nullptr || waiting > 1 || stage->attempts.back().started_ms != 0) {
-    emit(RecordType::kMemberStarted, lease.run, "", {{"epoch", epoch}, {"node", node}});
+    nlohmann::json body = {{"epoch", epoch}, {"node", node}};
+    if (head) body["pid"] = pid;
+    emit(RecordType::kMemberStarted, lease.run, "", std::move(body));
   } else {
-    emit(RecordType::kAttemptStarted, lease.run, stage->plan.name, {{"epoch", epoch}, {"pid", pid}});
+    const int64_t of_head = head ? pid : stage->attempts.back().pid;
+    emit(RecordType::kAttemptStarted, lease.run, stage->plan.name, {{"epoch", epoch}, {"pid", of_head}});
   }
 }
 

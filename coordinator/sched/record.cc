@@ -9,7 +9,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::pair<RecordType, const char*>, 32> kNames = {{
+constexpr std::array<std::pair<RecordType, const char*>, 33> kNames = {{
     {RecordType::kRunSubmitted, "run_submitted"},
     {RecordType::kRunStarted, "run_started"},
     {RecordType::kRunPaused, "run_paused"},
@@ -26,6 +26,7 @@ constexpr std::array<std::pair<RecordType, const char*>, 32> kNames = {{
     {RecordType::kNodeJoined, "node_joined"},
     {RecordType::kNodeLost, "node_lost"},
     {RecordType::kNodeBack, "node_back"},
+    {RecordType::kNodeLeaving, "node_leaving"},
     {RecordType::kNodeDraining, "node_draining"},
     {RecordType::kNodeUndrained, "node_undrained"},
     {RecordType::kStageLooking, "stage_looking"},

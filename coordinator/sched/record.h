@@ -26,9 +26,10 @@ enum class RecordType {
   kIncarnation,      // epoch: a coordinator has started
   kRequestDone,      // id, digest, result
   kNodeChanged,      // node, cores, memoryBytes, alive: the embedded node
-  kNodeJoined,       // node, epoch (its session), boot, cores, memoryBytes, gpus, labels
+  kNodeJoined,       // node, epoch (its session), home, boot, cores, memoryBytes, gpus, labels
   kNodeLost,         // node, reason
   kNodeBack,         // node
+  kNodeLeaving,      // node: its agent ends in order
   kNodeDraining,     // node, deadlineMs
   kNodeUndrained,    // node
   kStageLooking,     // (none)
@@ -42,7 +43,7 @@ enum class RecordType {
   kAttemptStarted,   // epoch, pid
   kAttemptStopping,  // epoch, why, graceMs
   kAttemptFinished,  // epoch, outcome, budget, exitCode, errorCode, message, summary, notBeforeMs
-  kMemberStarted,    // epoch, node
+  kMemberStarted,    // epoch, node, pid: of the gang's head only
   kMemberGone,       // epoch, node: nothing of the attempt is left there
   kSlotQuarantined,  // epoch, node: what is left there could not be ended
 };

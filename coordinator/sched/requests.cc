@@ -38,6 +38,14 @@ json content(const QueueRequested& input) {
   return {"queue", input.queue, input.quota.cores, input.quota.gpus, input.quota.memory_bytes};
 }
 
+std::string no_run(const std::string& id) {
+  return "there is no run '" + id + "': see gridquant list";
+}
+
+std::string over(const Run& run) {
+  return "run " + run.id + " is over (" + name_of(run.state) + ")";
+}
+
 template <class Value>
 constexpr bool kIsRequest = requires(const Value& value) {
   value.request;
@@ -129,24 +137,27 @@ void Step::cancel(Run& run, const std::string& reason, bool force) {
 
 void Step::handle(const CancelRequested& input) {
   Run* run = find_run(input.run);
-  if (run == nullptr) return refuse("no run " + input.run, absl::StatusCode::kNotFound);
-  if (is_over(run->state)) return refuse("run " + input.run + " is over");
-  if (run->state == RunState::kCancelling && !input.force) return refuse("run " + input.run + " is being cancelled");
+  if (run == nullptr) return refuse(no_run(input.run), absl::StatusCode::kNotFound);
+  if (is_over(run->state)) return refuse(over(*run));
+  if (run->state == RunState::kCancelling && !input.force)
+    return refuse("run " + input.run + " is being cancelled; to kill its workers at once: --force");
   cancel(*run, input.reason, input.force);
 }
 
 void Step::handle(const PauseRequested& input) {
   const Run* run = find_run(input.run);
-  if (run == nullptr) return refuse("no run " + input.run, absl::StatusCode::kNotFound);
-  if (is_over(run->state)) return refuse("run " + input.run + " is over");
-  if (run->paused == input.paused) return refuse("run " + input.run + (input.paused ? " is paused" : " is not paused"));
+  if (run == nullptr) return refuse(no_run(input.run), absl::StatusCode::kNotFound);
+  if (is_over(run->state)) return refuse(over(*run));
+  if (run->paused == input.paused)
+    return refuse("run " + input.run + (input.paused ? " is paused already" : " is not paused"));
   emit(input.paused ? RecordType::kRunPaused : RecordType::kRunResumed, input.run, "", json::object());
 }
 
 void Step::handle(const RetryRequested& input) {
   const Run* run = find_run(input.run);
-  if (run == nullptr) return refuse("no run " + input.run, absl::StatusCode::kNotFound);
-  if (!is_over(run->state)) return refuse("run " + input.run + " is not over: there is nothing to repeat");
+  if (run == nullptr) return refuse(no_run(input.run), absl::StatusCode::kNotFound);
+  if (!is_over(run->state))
+    return refuse("run " + input.run + " is not over (" + name_of(run->state) + "): wait for its end, or cancel it");
   if (run->state == RunState::kSucceeded)
     return refuse("run " + input.run + " has succeeded: there is nothing to repeat");
   spec::Pipeline pipeline = run->pipeline;
@@ -170,7 +181,7 @@ void Step::handle(const RetryRequested& input) {
 
 void Step::handle(const DeleteRequested& input) {
   const Run* run = find_run(input.run);
-  if (run == nullptr) return refuse("no run " + input.run, absl::StatusCode::kNotFound);
+  if (run == nullptr) return refuse(no_run(input.run), absl::StatusCode::kNotFound);
   if (!is_over(run->state)) return refuse("run " + input.run + " is not over: cancel it first");
   for (const Stage& stage : run->stages) {
     if (!stage.links.leases.empty()) return refuse("something of run " + input.run + " still runs");
@@ -180,14 +191,15 @@ void Step::handle(const DeleteRequested& input) {
 
 void Step::handle(const RunDelivered& input) {
   const Run* run = find_run(input.run);
-  if (run == nullptr) return refuse("no run " + input.run, absl::StatusCode::kNotFound);
+  if (run == nullptr) return refuse(no_run(input.run), absl::StatusCode::kNotFound);
   if (run->delivery != Delivery::kPending) return refuse("run " + input.run + " waits for no delivery");
   emit(RecordType::kRunDelivered, input.run, "", {{"error", input.error}});
 }
 
 void Step::handle(const DrainRequested& input) {
   const auto node = scheduler_.state_.nodes.find(input.node);
-  if (node == scheduler_.state_.nodes.end()) return refuse("no node " + input.node, absl::StatusCode::kNotFound);
+  if (node == scheduler_.state_.nodes.end())
+    return refuse("there is no node '" + input.node + "': see gridquant nodes list", absl::StatusCode::kNotFound);
   if (!input.drain) {
     if (!node->second.draining) return refuse("node " + input.node + " is not being drained");
     emit(RecordType::kNodeUndrained, "", "", {{"node", input.node}});

@@ -151,8 +151,9 @@ void walk(Sink& sink, const Node& node) {
   sink.number("gpus", node.gpus);
   for (const auto& [key, value] : node.labels) sink.text(key, value);
   sink.number("session", static_cast<int64_t>(node.session));
+  sink.text("home", node.home);
   sink.number("boot", node.boot);
-  sink.number("flags", (node.alive ? 1 : 0) + (node.draining ? 2 : 0));
+  sink.number("flags", (node.alive ? 1 : 0) + (node.draining ? 2 : 0) + (node.leaving ? 4 : 0));
   sink.number("drainDeadline", node.drain_deadline_ms);
 }
 

@@ -113,8 +113,10 @@ struct Node {
   int gpus = 0;  // at most 64
   std::map<std::string, std::string> labels;
   uint64_t session = 0;  // epoch given to its agent; 0: embedded, without heartbeats
-  int64_t boot = 0;      // of the agent's process; grows from one to the next
+  std::string home;      // of its agent, see NodeReport
+  int64_t boot = 0;      // of the agent's process; grows from one to the next of one home
   bool alive = true;
+  bool leaving = false;  // its agent ends, see NodeReport
   bool draining = false;
   Tick drain_deadline_ms = 0;  // 0: none
   NodeUse used;                // derived

@@ -76,6 +76,7 @@ class Step {
 
   // nodes.cc
   void join(const NodeReport& input, bool again);
+  void leave(const std::string& name);
   void lose_node(const std::string& name, const std::string& why);
   void reconcile(const NodeReport& input);
   void member_report(uint64_t epoch, const NodeReport& input, const AttemptReport& report);

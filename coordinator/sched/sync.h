@@ -71,12 +71,14 @@ struct Inventory {
 
 struct NodeReport {
   std::string node{};
+  std::string home{};    // of the agent: names its work folder; two agents of one name differ in it. "": not told
   int64_t boot = 0;      // of the agent process; a later process of the node has a greater one
   uint64_t session = 0;  // 0: not told yet
   uint64_t seq = 0;      // 1, 2, ... within the session
   Revision applied{};    // the desired state that the agent has seen last
   Inventory inventory{};
   std::vector<AttemptReport> attempts{};
+  bool leaving = false;  // the agent is ending in order: it starts nothing new, and stops what runs
 };
 
 }  // namespace gridquant::sched

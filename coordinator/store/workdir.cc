@@ -10,7 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "engine/base/env.h"
+#include "engine/base/secret.h"
 
 namespace gridquant::store {
 namespace {
@@ -29,6 +29,15 @@ std::string holder_of(int fd) {
 
 std::string artifact_folder(const std::string& workdir, const std::string& uses, const std::string& key) {
   return workdir + "/artifacts/" + uses + "-" + key.substr(0, 16);
+}
+
+StatusOr<std::string> load_or_make_store_id(base::Env& env, const std::string& workdir) {
+  const std::string path = workdir + "/artifacts/.store-id";
+  if (env.exists(path)) return base::read_file(env, path);
+  GQ_ASSIGN_OR_RETURN(const std::string id, base::make_secret());
+  GQ_RETURN_IF_ERROR(env.make_folders(workdir + "/artifacts"));
+  GQ_RETURN_IF_ERROR(base::write_file_atomically(env, path, id));
+  return id;
 }
 
 std::string attempt_file(const std::string& workdir, const std::string& run, const std::string& stage, int attempt,

@@ -3,6 +3,7 @@
 //   lock                                  held while a run is carried out, with the process id inside
 //   state.db                              the StateStore
 //   artifacts/<uses>-<16 digits of key>/  what a stage has made, or is making
+//   artifacts/.store-id                   a random name, by which a node sees that it sees the coordinator's store
 //   runs/<run>/<stage>/attempt-<n>.log    standard error and notes of an attempt
 //   runs/<run>/<stage>/attempt-<n>.json   its task file
 #pragma once
@@ -10,11 +11,14 @@
 #include <cstdint>
 #include <string>
 
+#include "engine/base/env.h"
 #include "engine/base/status.h"
 
 namespace gridquant::store {
 
 std::string artifact_folder(const std::string& workdir, const std::string& uses, const std::string& key);
+// Made if it is not there; the coordinator's part.
+StatusOr<std::string> load_or_make_store_id(base::Env& env, const std::string& workdir);
 std::string attempt_file(const std::string& workdir, const std::string& run, const std::string& stage, int attempt,
                          const std::string& ending);  // "log", "json"
 

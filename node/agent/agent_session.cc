@@ -37,6 +37,7 @@ sched::NodeReport AgentSession::report() {
   report.seq = ++seq_;
   report.applied = applied_;
   report.inventory = inventory_;
+  report.leaving = closing_;
   for (const auto& [epoch, attempt] : attempts_) {
     report.attempts.push_back(attempt.report);
     report.attempts.back().phase = attempt.phase;

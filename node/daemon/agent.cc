@@ -68,6 +68,7 @@ bool Agent::turn(int max_wait_ms) {
 
 void Agent::shut_down() {
   ++shut_downs_;
+  report_due_ = true;  // the node is leaving
   step(ShutDown{shut_downs_ == 1 ? options_.shutdown_grace_ms : 0});
 }
 
@@ -107,6 +108,7 @@ void Agent::receive(Desired& message) {
   }
   step(message.state);
   forget();
+  if (shut_downs_ > 0) report_due_ = true;  // what is left to say
 }
 
 // What the session does not know (any more) is not needed here either.

@@ -92,6 +92,7 @@ class Agent {
   void on_exit(uint64_t epoch, int exit_code);
   void on_timers();
   StatusOr<LaunchSpec> prepare(Attempt& attempt);
+  Status check_store(const AttemptTask& task) const;
   Status prepare_folder(Attempt& attempt);
   Status read_task(Attempt& attempt);
   std::vector<std::string> variables(const Attempt& attempt) const;

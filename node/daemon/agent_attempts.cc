@@ -54,6 +54,16 @@ void Agent::effect(const LaunchAttempt& effect) {
   step(ProcessStarted{epoch, *pid});
 }
 
+Status Agent::check_store(const AttemptTask& task) const {
+  const std::string path = base::join_path(task.store, "artifacts/.store-id");
+  const StatusOr<std::string> id = base::read_file(seams_.env, path);
+  if (id.ok() && *id == task.store_id) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("node ", options_.node, " does not see the coordinator's store under ", task.store, " (",
+                   id.ok() ? absl::StrCat(path, " is of another one") : std::string(id.status().message()),
+                   "): all nodes need the same shared folder there (gridquant coordinator --store DIR)"));
+}
+
 // What lies in the folder is for the processes of this attempt, which end with the machine: nothing is synced.
 Status Agent::prepare_folder(Attempt& attempt) {
   const uint64_t epoch = attempt.desired.epoch;
@@ -102,6 +112,7 @@ std::vector<std::string> Agent::variables(const Attempt& attempt) const {
 
 StatusOr<LaunchSpec> Agent::prepare(Attempt& attempt) {
   const uint64_t epoch = attempt.desired.epoch;
+  GQ_RETURN_IF_ERROR(check_store(attempt.task));
   GQ_RETURN_IF_ERROR(prepare_folder(attempt));
   GQ_RETURN_IF_ERROR(read_task(attempt));
   LaunchSpec spec;
@@ -145,6 +156,7 @@ Status Agent::admit(const DaemonRequested& request, LaunchSpec& spec) {
   Attempt& attempt = found->second;
   if (attempt.lent) return absl::PermissionDeniedError("a daemon was started for this attempt before");
   GQ_ASSIGN_OR_RETURN(const std::vector<std::string> arguments, admit_daemon_arguments(request.arguments));
+  GQ_RETURN_IF_ERROR(check_store(attempt.task));
   GQ_RETURN_IF_ERROR(prepare_folder(attempt));
   spec.env = variables(attempt);
   for (const auto& [name, value] : request.variables) {

@@ -25,6 +25,7 @@ struct AttemptTask {
   std::string task_json{}, log_name{};   // of the head
   std::vector<std::string> addresses{};  // of the agents of DesiredAttempt::hosts, in their order
   std::string secret{};                  // of the lease
+  std::string store{}, store_id{};       // see proto: DesiredAttempt
 };
 
 // ---- to the agent
@@ -38,7 +39,7 @@ struct LogAcknowledged {
   uint64_t offset = 0;
 };
 struct Connected {};  // a new stream to the coordinator
-struct Displaced {    // the coordinator does not want this agent: another one has its place
+struct Displaced {    // the coordinator does not want this agent: another one has its place, or it is none
   std::string why{};
 };
 

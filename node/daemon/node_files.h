@@ -24,6 +24,7 @@ class NodeFiles {
   NodeFiles(NodeFiles&& other) noexcept;
   NodeFiles& operator=(NodeFiles&&) = delete;
 
+  const std::string& id() const { return id_; }
   int64_t boot() const { return boot_; }
   // What this node's attempt of this epoch is marked with.
   std::string mark(uint64_t epoch) const { return id_ + ":" + std::to_string(epoch); }

@@ -15,6 +15,7 @@ namespace gridquant::node {
 namespace {
 
 constexpr int kKeepaliveMs = 3'000, kKeepaliveTimeoutMs = 3'000, kLongestBackoffMs = 2'000;
+constexpr int kMaxDesiredBytes = 64 << 20;  // as much as the coordinator sends
 
 std::string address_of(const RuntimeOptions& options, int port) {
   const std::string shown =
@@ -55,6 +56,8 @@ StatusOr<std::unique_ptr<AgentRuntime>> AgentRuntime::start(const RuntimeOptions
   settings.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   settings.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   settings.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kLongestBackoffMs);
+  settings.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  settings.SetMaxReceiveMessageSize(kMaxDesiredBytes);
   const auto channel = grpc::CreateCustomChannel(options.coordinator, client_credentials, settings);
   std::unique_ptr<SessionLink> link = SessionLink::start(channel, inbox, facts);
   return std::make_unique<Runtime>(std::move(server), std::move(link), facts.agent_address);

@@ -61,6 +61,8 @@ AttemptTask task_of(const v1::DesiredAttempt& attempt) {
   AttemptTask task{.task_json = attempt.task_json(), .log_name = attempt.log_name()};
   for (const v1::GangHost& host : attempt.hosts()) task.addresses.push_back(host.agent_address());
   task.secret = attempt.lease_secret();
+  task.store = attempt.store();
+  task.store_id = attempt.store_id();
   return task;
 }
 
@@ -69,6 +71,8 @@ AttemptTask task_of(const v1::DesiredAttempt& attempt) {
 v1::NodeReport to_proto(const sched::NodeReport& report, const NodeFacts& facts) {
   v1::NodeReport to;
   to.set_node(report.node);
+  to.set_home(facts.home);
+  to.set_leaving(report.leaving);
   to.set_boot(report.boot);
   to.set_session(report.session);
   to.set_sequence(report.seq);

@@ -13,6 +13,7 @@ namespace gridquant::node {
 
 // What the node is, beyond what the scheduler's inventory holds.
 struct NodeFacts {
+  std::string home{};  // NodeFiles::id()
   std::string agent_address{}, version{}, cpu_model{}, cpu_kind{};
   std::vector<std::string> compute_types{};
 };

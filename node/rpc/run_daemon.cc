@@ -28,6 +28,7 @@ StatusOr<int> run_daemon(const GangTicket& ticket, const std::string& alias, con
   settings.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 2'000);
   settings.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3'000);
   settings.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  settings.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   const auto channel = grpc::CreateCustomChannel(member->second.address, credentials, settings);
   if (!channel->WaitForConnected(std::chrono::system_clock::now() + kConnectTimeout)) {
     return absl::UnavailableError(absl::StrCat(where, ": its agent does not answer"));

@@ -23,6 +23,7 @@ namespace {
 using Stream = grpc::ClientReaderWriter<v1::SessionRequest, v1::SessionResponse>;
 
 constexpr size_t kMaxProgress = 1'000;
+constexpr absl::Duration kLastWords = absl::Seconds(1);
 
 class Link final : public SessionLink {
  public:
@@ -36,7 +37,8 @@ class Link final : public SessionLink {
   ~Link() override {
     {
       absl::MutexLock lock(&mutex_);
-      closing_ = true;
+      closing_ = true;  // the writer says what waits and closes the stream, the coordinator answers with its end
+      mutex_.AwaitWithTimeout(absl::Condition(this, &Link::is_over), kLastWords);
       if (context_ != nullptr) context_->TryCancel();
     }
     thread_.join();
@@ -70,7 +72,8 @@ class Link final : public SessionLink {
       bool heard = false;
       const grpc::Status status = one_stream(context, heard);
       if (heard) pause_ms = options_.first_pause_ms;
-      if (status.error_code() == grpc::StatusCode::FAILED_PRECONDITION) {
+      if (status.error_code() == grpc::StatusCode::FAILED_PRECONDITION ||
+          status.error_code() == grpc::StatusCode::INVALID_ARGUMENT) {
         inbox_.push(Displaced{status.error_message()});
         absl::MutexLock lock(&mutex_);
         context_ = nullptr;
@@ -121,9 +124,10 @@ class Link final : public SessionLink {
     }
   }
 
+  bool is_over() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !connected_; }
   bool has_work() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     // A stream begins with a report.
-    return broken_ || report_.has_value() || (reported_ && (!logs_.empty() || !progress_.empty()));
+    return broken_ || closing_ || report_.has_value() || (reported_ && (!logs_.empty() || !progress_.empty()));
   }
 
   void write_all(Stream& stream) {
@@ -133,10 +137,12 @@ class Link final : public SessionLink {
         absl::MutexLock lock(&mutex_);
         mutex_.Await(absl::Condition(this, &Link::has_work));
         if (broken_) return;
+        if (closing_ && !report_ && logs_.empty()) break;
         next(request);
       }
       if (!stream.Write(request)) return;  // the reader sees the same end
     }
+    stream.WritesDone();
   }
 
   void next(v1::SessionRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {

@@ -76,6 +76,7 @@ class Cluster {
   Host& host(size_t index) { return *hosts_[index]; }
   void crash_agent(Host& host, bool leave_workers);
   void start_agent(Host& host);
+  void stop_agent(Host& host);  // in order; a while after its end it is started anew
   void end_process(Host& host, uint64_t epoch, int exit_code);
   bool end_first(int exit_code);  // some process; false: there is none
   // A chain of stages named by the letters of `stages`; equal letters have equal keys.
@@ -105,6 +106,7 @@ class Cluster {
   void agent_input(Host& host, const node::SessionInput& input);
   void effect(Host& host, const node::SessionEffect& effect);
   void agent_timer(Host& host);
+  void end_stopped(Host& host, int64_t boot);
   void launch(Host& host, const sched::DesiredAttempt& attempt);
   void signal(Host& host, uint64_t epoch, bool kill);
   void fault_tick();

@@ -8,6 +8,7 @@
 //   that was being written all, nothing or a torn part is found again, and of those not yet written nothing;
 // - its disk is full for a while: it stops, and is started again until there is room;
 // - an agent dies and is started anew; its workers die with it, or are left behind and found by the next agent;
+// - an agent is stopped in order, and started anew later;
 // - a node dies with everything on it, and comes back;
 // - a worker succeeds, fails retryably, fails for good, finds stored bytes corrupt, crashes, hangs until it is stopped,
 //   ignores TERM, cannot be killed for a while, or ends as a zombie: after its node was given up and its stage started
@@ -23,6 +24,7 @@ namespace gridquant::sim {
 struct Faults {
   double loss = 0, duplicate = 0, late = 0;                                                          // per message
   double coordinator_crash = 0, agent_crash = 0, node_crash = 0, cut = 0, disk_full = 0, drain = 0;  // per second
+  double agent_stop = 0;                                                                             // likewise
   double fail_retry = 0, fail_user = 0, corrupt = 0, hang = 0, stubborn = 0, unkillable = 0;         // per attempt
   double cancel = 0, pause = 0;                                                                      // per run
 };

@@ -7,6 +7,8 @@ namespace gridquant::sim {
 namespace {
 
 constexpr Tick kHeartbeatMs = 1'000;
+constexpr int64_t kShutDownMs = 2'000;  // for its workers
+constexpr Tick kLookMs = 100;           // whether they have ended
 
 }  // namespace
 
@@ -38,6 +40,23 @@ void Cluster::crash_agent(Host& host, bool leave_workers) {
   if (leave_workers) return;
   for (const auto& [epoch, process] : host.processes) process->over = true;
   host.processes.clear();
+}
+
+void Cluster::stop_agent(Host& host) {
+  if (!host.agent) return;
+  note(host.name + " agent is asked to stop");
+  agent_input(host, node::ShutDown{kShutDownMs});
+  effect(host, node::SendReport{});  // that it is leaving
+  end_stopped(host, host.boot);
+}
+
+void Cluster::end_stopped(Host& host, int64_t boot) {
+  if (!host.agent || host.boot != boot) return;
+  if (!host.processes.empty()) return after(kLookMs, [this, &host, boot] { end_stopped(host, boot); });
+  effect(host, node::SendReport{});
+  note(host.name + " agent ends");
+  host.agent.reset();
+  after(random_.between(500, 9'000), [this, &host] { start_agent(host); });
 }
 
 void Cluster::heartbeat(Host& host, int64_t boot) {

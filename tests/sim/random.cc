@@ -132,6 +132,7 @@ void Cluster::fault_tick() {
   for (const auto& host : hosts_) {
     if (happens(faults_.agent_crash)) crash_agent(*host, random_.chance(0.4));
     if (happens(faults_.node_crash)) crash_agent(*host, false);
+    if (happens(faults_.agent_stop)) stop_agent(*host);
     if (!host->agent && random_.chance(0.03)) start_agent(*host);
     if (!host->cut_in && !host->cut_out && happens(faults_.cut)) cut(*host);
     if (happens(faults_.drain)) {

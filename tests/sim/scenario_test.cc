@@ -116,6 +116,7 @@ class Player {
     if (verb == "cut" || verb == "mend") host.cut_in = host.cut_out = verb == "cut";
     if (verb == "mute") host.cut_out = true;
     if (verb == "kill-agent") cluster_.crash_agent(host, false);
+    if (verb == "stop-agent") cluster_.stop_agent(host);
     if (verb == "orphan") cluster_.crash_agent(host, true);
     if (verb == "start-agent") cluster_.start_agent(host);
     return "";

@@ -27,6 +27,7 @@ inline Faults swarm(uint64_t seed) {
   faults.unkillable = maybe(0.1);
   faults.cancel = maybe(0.3);
   faults.pause = maybe(0.3);
+  faults.agent_stop = maybe(0.06);
   return faults;
 }
 

@@ -52,6 +52,8 @@ class AgentTest : public testing::Test {
     folder_ = testing::TempDir() + "agent-" + std::to_string(::getpid());
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_ + "/shm");
+    std::filesystem::create_directories(folder_ + "/artifacts");
+    write_store_id("ours");
     files_.emplace(*NodeFiles::open(env_, folder_ + "/node"));
     AgentOptions options;
     options.node = "b";
@@ -77,6 +79,8 @@ class AgentTest : public testing::Test {
     message.state = {.node = "b", .boot = files_->boot(), .session = 3, .revision = {1, ++revision_}};
     for (const sched::DesiredAttempt& one : attempts) {
       AttemptTask task{.log_name = "r/plan/attempt-1", .addresses = addresses, .secret = "very-secret"};
+      task.store = folder_;
+      task.store_id = "ours";
       const json text = {{"artifact", artifact()}, {"key", "k"}, {"inputs", {{"analyze", folder_ + "/none"}}}};
       task.task_json = text.dump();
       message.tasks[one.epoch] = task;
@@ -86,6 +90,9 @@ class AgentTest : public testing::Test {
     return agent_->turn(0);
   }
   std::string artifact() const { return folder_ + "/artifacts/plan-k"; }
+  void write_store_id(const std::string& id) {
+    ASSERT_TRUE(base::write_file_atomically(env_, folder_ + "/artifacts/.store-id", id).ok());
+  }
   void turn(int64_t pass_ms = 0) {
     clock_.advance_ms(pass_ms);
     agent_->turn(0);
@@ -295,6 +302,22 @@ TEST_F(AgentTest, ARankThatNeverStartsIsNamed) {
   launcher_.exit(5, 137);
   turn();
   EXPECT_EQ(report(5)->message, "rank 1 on node b has not started within 20 s");
+}
+
+TEST_F(AgentTest, WhereTheStoreIsNotSeenNothingStarts) {
+  write_store_id("of another cluster");
+  desire({attempt(5)});
+  EXPECT_EQ(launcher_.running().count(5), 0u);
+  ASSERT_NE(report(5), nullptr);
+  EXPECT_EQ(report(5)->phase, Phase::kFinished);
+  EXPECT_EQ(failure_class_for(report(5)->exit_code), FailureClass::kInfrastructure);
+  EXPECT_THAT(report(5)->message, HasSubstr("node b does not see the coordinator's store under " + folder_));
+  EXPECT_THAT(report(5)->message, HasSubstr("is of another one"));
+  std::filesystem::remove(folder_ + "/artifacts/.store-id");
+  desire({attempt(6, /*head=*/false)});
+  const auto caller = ask_for_daemon(6, "very-secret");
+  EXPECT_EQ(caller->refusal.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(caller->refusal.message()), HasSubstr("--store DIR"));
 }
 
 TEST_F(AgentTest, OneRankThatHangsIsNoticedOnceItHasShownASign) {

@@ -39,7 +39,8 @@ class RealAgentsTest : public testing::Test {
   void SetUp() override {
     folder_ = absl::StrCat(testing::TempDir(), "real-agents-", ::getpid());
     std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
+    std::filesystem::create_directories(folder_ + "/artifacts");
+    write("artifacts/.store-id", "of-the-test");
     std::string text = kWorker;
     for (size_t at; (at = text.find('@')) != std::string::npos;) text.replace(at, 1, folder_);
     write("worker", text);
@@ -101,6 +102,8 @@ class RealAgentsTest : public testing::Test {
     desired.set_ranks(hosts[0].second);
     desired.set_lease_secret("0123456789abcdef");
     desired.set_log_name("r/s/attempt-1");
+    desired.set_store(folder_);
+    desired.set_store_id("of-the-test");
     desired.set_task_json(json({{"artifact", artifact()}, {"key", "k"}, {"inputs", json::object()}}).dump());
     for (const auto& [node, ranks] : hosts) {
       v1::GangHost& host = *desired.add_hosts();

@@ -38,6 +38,7 @@ TEST(ClusterTest, AGangTakesAllItsRanksOrNothing) {
   EXPECT_EQ(lease.members[0].ranks + lease.members[1].ranks, 4);
   EXPECT_EQ(lease.members[0].gpus, 3u);
   EXPECT_NE(lab.at("r", "g").attempts[0].started_ms, 0) << "both members run";
+  EXPECT_EQ(lab.at("r", "g").attempts[0].pid, 77) << "the head's, whoever was the last to start";
   EXPECT_THAT(lab.why("r", "g"), HasSubstr("runs as attempt 1 with 4 ranks on n1, n2"));
   lab.end("r", "g");
   EXPECT_EQ(lab.state("r"), "succeeded");
@@ -175,6 +176,27 @@ TEST(ClusterTest, ANewAgentProcessIsANewSession) {
   EXPECT_EQ(lab.state("r"), "succeeded");
 }
 
+TEST(ClusterTest, TwoAgentsOfOneNameAreToldApart) {
+  Lab lab;
+  NodeReport first{.node = "n1", .home = "here", .boot = 1};
+  first.inventory = machine(4);
+  lab.step(first);
+  first.session = lab.scheduler.state().nodes.at("n1").session;
+  NodeReport second = first;
+  second.home = "there";
+  second.session = 0;
+  lab.step(second);
+  EXPECT_THAT(lab.refused, HasSubstr("another agent goes by the name of node n1"));
+  EXPECT_EQ(lab.scheduler.state().nodes.at("n1").session, first.session);
+  lab.pass(60'000);
+  ASSERT_FALSE(lab.scheduler.state().nodes.at("n1").alive);
+  lab.step(second);
+  EXPECT_EQ(lab.refused, "") << "the first one is lost: its place is free, and a boot is of one home only";
+  EXPECT_GT(lab.scheduler.state().nodes.at("n1").session, first.session);
+  lab.step(first);
+  EXPECT_THAT(lab.refused, HasSubstr("another agent goes by the name of node n1"));
+}
+
 TEST(ClusterTest, WhatCannotBeTornDownIsQuarantined) {
   Lab lab;
   lab.add_node("n1", machine(4, 2));
@@ -220,6 +242,31 @@ TEST(ClusterTest, ADrainedNodeIsLeftInTime) {
   EXPECT_EQ(lab.state("r", "a"), "ready");
   lab.step(DrainRequested{"n1", false});
   EXPECT_EQ(lab.state("r", "a"), "running");
+}
+
+TEST(ClusterTest, AnAgentThatIsStoppedInOrderCostsNothing) {
+  Lab lab;
+  lab.add_node("n1", machine(4));
+  lab.submit("r", {sized("a", 1)});
+  lab.obedient = false;
+  lab.agent_step("n1", node::ShutDown{2'000});
+  lab.report("n1");
+  EXPECT_TRUE(lab.scheduler.state().nodes.at("n1").alive) << "its worker still runs";
+  lab.submit("r2", {sized("a", 1)});
+  EXPECT_EQ(lab.state("r2", "a"), "ready") << "nothing new starts there";
+  EXPECT_THAT(lab.why("r2", "a"), HasSubstr("on 0 nodes that it may use, 1 draining"));
+  lab.agent_step("n1", node::ProcessExited{lab.at("r", "a").attempts.back().epoch, 143});
+  EXPECT_FALSE(lab.scheduler.state().nodes.at("n1").alive) << "at once, without its lease";
+  EXPECT_EQ(lab.at("r", "a").attempts.back().outcome, "retry");
+  EXPECT_EQ(lab.at("r", "a").drains, 1);
+  EXPECT_EQ(lab.at("r", "a").node_losses + lab.at("r", "a").infrastructure_failures, 0);
+  lab.report("n1");
+  EXPECT_FALSE(lab.scheduler.state().nodes.at("n1").alive) << "its last words do not bring it back";
+  lab.obedient = true;
+  lab.add_node("n1", machine(4), 2);
+  lab.pass(1'000);
+  EXPECT_EQ(lab.state("r", "a"), "running");
+  EXPECT_EQ(lab.state("r2", "a"), "running");
 }
 
 TEST(ClusterTest, EqualStagesOfTwoRunsAreMadeOnce) {

@@ -1,0 +1,232 @@
+// The coordinator's server: health, reflection, what it refuses and how, cut links. What calls mean: once_test.cc.
+#include "tests/unit/rpc/real_coordinator.h"
+
+#include <grpcpp/generic/generic_stub.h>
+
+#include "coordinator/auth/credentials.h"
+#include "coordinator/client/errors.h"
+#include "coordinator/rpc/limits.h"
+#include "tests/unit/auth/make_certificates.h"
+#include "tests/unit/rpc/wire.h"
+
+namespace gridquant::rpc {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::SizeIs;
+using SteadyClock = std::chrono::steady_clock;
+
+// One message each way, as bytes: the services of others are called without their generated code.
+struct Reply {
+  grpc::Status status;
+  std::string bytes;
+};
+
+Reply call(const std::shared_ptr<grpc::Channel>& channel, const std::string& method, const std::string& bytes) {
+  grpc::GenericStub stub(channel);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  grpc::CompletionQueue queue;
+  const auto wait = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  const auto stream = stub.PrepareCall(&context, method, &queue);
+  stream->StartCall(nullptr);
+  Reply reply;
+  if (wait()) {
+    const grpc::Slice slice(bytes);
+    stream->Write(grpc::ByteBuffer(&slice, 1), nullptr);
+    wait();
+    grpc::ByteBuffer answer;
+    stream->Read(&answer, nullptr);
+    if (wait()) {
+      grpc::Slice whole;
+      EXPECT_TRUE(answer.DumpToSingleSlice(&whole).ok());
+      reply.bytes.assign(reinterpret_cast<const char*>(whole.begin()), whole.size());
+    }
+    stream->WritesDone(nullptr);
+    wait();
+  }
+  stream->Finish(&reply.status, nullptr);
+  wait();
+  queue.Shutdown();
+  return reply;
+}
+
+// grpc.health.v1: {service = 1} -> {status = 1}, where 1 is SERVING.
+Reply health(const std::shared_ptr<grpc::Channel>& channel, const std::string& service) {
+  std::string request;
+  if (!service.empty()) request = std::string("\x0a") + static_cast<char>(service.size()) + service;
+  return call(channel, "/grpc.health.v1.Health/Check", request);
+}
+
+constexpr const char* kServing = "\x08\x01";
+
+// grpc.reflection: {list_services = 7} -> names.
+Reply reflection(const std::shared_ptr<grpc::Channel>& channel) {
+  return call(channel, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", std::string("\x3a\x00", 2));
+}
+
+class ServerTest : public CoordinatorTest {};
+
+TEST_F(ServerTest, HealthOfTheServerAndOfEachService) {
+  begin();
+  for (const char* service : {"", "gridquant.v1.PipelineService", "gridquant.v1.NodeService"}) {
+    const Reply reply = health(channel(), service);
+    EXPECT_TRUE(reply.status.ok()) << service << ": " << reply.status.error_message();
+    EXPECT_EQ(reply.bytes, kServing) << service;
+  }
+  EXPECT_EQ(health(channel(), "gridquant.v1.Nothing").status.error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(ServerTest, ReflectionNamesTheServices) {
+  begin();
+  const Reply reply = reflection(channel());
+  EXPECT_TRUE(reply.status.ok()) << reply.status.error_message();
+  for (const char* service : {"gridquant.v1.PipelineService", "gridquant.v1.NodeService", "grpc.health.v1.Health"}) {
+    EXPECT_THAT(reply.bytes, HasSubstr(service));
+  }
+}
+
+TEST_F(ServerTest, UnderTlsHealthIsForAllAndReflectionForThoseWhoMayLook) {
+  close();
+  const auth::Authority authority("cluster");
+  const auto write = [&](const std::string& name, const std::string& text) {
+    const std::string path = root_ + "/" + name;
+    EXPECT_TRUE(base::write_file_atomically(base::posix_env(), path, text).ok());
+    return path;
+  };
+  const auth::KeyPair pair = authority.sign("server");
+  const auth::TlsFiles files{.certificate = write("server.crt", pair.certificate),
+                             .key = write("server.key", pair.key),
+                             .ca = write("ca.crt", authority.certificate())};
+  open({.tls = files});
+  begin();
+  const std::string address = "localhost:" + address_.substr(address_.rfind(':') + 1);
+  const auto connect = [&](const auth::TlsFiles& own) {
+    return grpc::CreateChannel(address, *auth::channel_credentials({.tls = own}, address));
+  };
+  const auto nobody = connect({.certificate = {}, .key = {}, .ca = files.ca}), somebody = connect(files);
+  EXPECT_EQ(health(nobody, "gridquant.v1.PipelineService").bytes, kServing);
+  EXPECT_EQ(reflection(nobody).status.error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_THAT(reflection(somebody).bytes, HasSubstr("gridquant.v1.PipelineService"));
+  EXPECT_FALSE(health(channel(), "").status.ok()) << "nothing is answered in the clear";
+}
+
+TEST_F(ServerTest, WhatIsTooLargeIsRefusedWithTheLimit) {
+  begin();
+  const auto file = client()->call(submission("", std::string(kMaxFileBytes + 1, '#')));
+  EXPECT_EQ(file.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(file.status().message()), HasSubstr("small.yaml has more than 1048576 bytes"));
+  const auto message = client()->call(submission("", std::string(kMaxReceiveBytes + 1, '#')));
+  EXPECT_EQ(message.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(message.status().message()), AllOf(HasSubstr("too large"), HasSubstr("16777216")));
+  v1::SubmitRequest many = submission("");
+  for (size_t i = 0; i <= kMaxParams; ++i) (*many.mutable_file()->mutable_params())["p" + std::to_string(i)] = "1";
+  EXPECT_THAT(std::string(client()->call(many).status().message()), HasSubstr("more than 1000 parameters"));
+}
+
+TEST_F(ServerTest, ACallThatIsNotAnsweredInTimeEndsByItsDeadline) {
+  // Nobody turns the scheduler's loop: begin() was not called.
+  client::Client late({.address = address_, .try_timeout_ms = 200, .max_late_tries = 2});
+  const auto since = SteadyClock::now();
+  const auto answer = late.call(v1::ListRunsRequest());
+  EXPECT_EQ(answer.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(answer.status().message()), HasSubstr("did not answer in time"));
+  EXPECT_LT(SteadyClock::now() - since, std::chrono::seconds(5));
+  begin();  // so that the calls end
+}
+
+TEST_F(ServerTest, MistakesInAFileComeWithFileLineColumnCodeAndHint) {
+  begin();
+  std::string text = kSmallPipeline;
+  text.replace(text.find("uses: analyze"), 13, "uses: analyse");
+  const auto answer = client()->call(submission("", text));
+  EXPECT_EQ(answer.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(answer.status().message()), HasSubstr("small.yaml:8:21: unknown kind of stage 'analyse'"));
+  const auto detail = client::error_detail(answer.status());
+  ASSERT_TRUE(detail.has_value());
+  ASSERT_THAT(detail->diagnostics(), SizeIs(1));
+  const v1::Diagnostic& mistake = detail->diagnostics(0);
+  EXPECT_EQ(mistake.file(), "small.yaml");
+  EXPECT_EQ(mistake.line(), 8);
+  EXPECT_EQ(mistake.column(), 21);
+  EXPECT_EQ(mistake.length(), 7);
+  EXPECT_EQ(mistake.code(), "GQ0203");
+  EXPECT_THAT(mistake.hint(), HasSubstr("analyze"));
+  EXPECT_EQ(records("run_submitted"), 0);
+}
+
+TEST_F(ServerTest, ManyMistakesFitIntoATrailerAndValidateGivesAll) {
+  begin();
+  std::string text = kSmallPipeline;
+  for (int i = 0; i < 500; ++i) text += "    s" + std::to_string(i) + ": {uses: nothing-of-this-kind}\n";
+  const auto answer = client()->call(submission("", text));
+  const auto detail = client::error_detail(answer.status());
+  ASSERT_TRUE(detail.has_value()) << answer.status();
+  EXPECT_GT(detail->diagnostics_size(), 5);
+  v1::ValidateRequest request;
+  *request.mutable_file() = submission("", text).file();
+  const auto all = client()->call(request);
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_GT(all->diagnostics_size(), detail->diagnostics_size());
+}
+
+TEST_F(ServerTest, NamesOfNodesAndLabelsThatCannotBeEndTheSession) {
+  begin();
+  const auto refused = [this](const std::function<void(v1::NodeReport&)>& change) {
+    const auto stub = v1::NodeService::NewStub(channel());
+    grpc::ClientContext context;
+    const auto stream = stub->Session(&context);
+    v1::SessionRequest request;
+    request.mutable_report()->set_node("n");
+    request.mutable_report()->set_boot(1);
+    request.mutable_report()->mutable_inventory()->set_cores(1);
+    change(*request.mutable_report());
+    stream->Write(request);
+    v1::SessionResponse response;
+    EXPECT_FALSE(stream->Read(&response));
+    const grpc::Status status = stream->Finish();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    return status.error_message();
+  };
+  for (const std::string& name : {std::string(), std::string("a b"), std::string("../a"), std::string(254, 'n')}) {
+    EXPECT_THAT(refused([&](v1::NodeReport& report) { report.set_node(name); }), HasSubstr("the name of a node has"));
+  }
+  EXPECT_THAT(refused([](v1::NodeReport& report) {
+                (*report.mutable_inventory()->mutable_labels())["gridquant/cpu-kind"] = "x";
+              }),
+              HasSubstr("the label gridquant/cpu-kind is the coordinator's own"));
+  EXPECT_THAT(refused([](v1::NodeReport& report) { report.mutable_inventory()->set_cores(0); }),
+              HasSubstr("has no cores"));
+}
+
+// Both sides at once: each has keepalive of its own, and the wire tells neither that the other one is gone.
+TEST_F(ServerTest, ACutLinkIsSeenByBothSidesWithinTheKeepalive) {
+  begin();
+  const std::string run = submit();
+  Wire wire(address_, {});
+  client::Client over_wire(options(wire.address()));
+  v1::WatchRunRequest request;
+  request.set_run(run);
+  const auto stream = over_wire.watch(request);
+  using Kind = client::StreamStep<v1::WatchRunResponse>::Kind;
+  const auto until = [&stream](Kind kind, int seconds) {
+    const auto end = SteadyClock::now() + std::chrono::seconds(seconds);
+    while (SteadyClock::now() < end) {
+      if (stream->next(100).kind == kind) return true;
+    }
+    return false;
+  };
+  ASSERT_TRUE(until(Kind::kMessage, 10));
+  wire.freeze();
+  EXPECT_TRUE(until(Kind::kCut, 20)) << "the client sees it";
+  for (int i = 0; i < 100 && !wire.server_gave_up(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_TRUE(wire.server_gave_up()) << "the server sees it";
+}
+
+}  // namespace
+}  // namespace gridquant::rpc
