@@ -27,7 +27,7 @@ Status cancel_all(Invocation& invocation, client::Client& client, const CancelOp
     request.set_force(options.force);
     const Status status = client.call(request).status();
     const bool was_over = status.code() == absl::StatusCode::kFailedPrecondition;
-    if (!status.ok() && !(is_batch && was_over)) return annotate(status, "run " + run);
+    if (!status.ok() && !(is_batch && was_over)) return is_batch ? annotate(status, "run " + run) : status;
     if (!status.ok()) continue;
     ++cancelled;
     invocation.out << run << (options.force ? " is being killed\n" : " is being cancelled\n");

@@ -84,6 +84,7 @@ int exit_code_of(const Status& status) {
     case absl::StatusCode::kNotFound:
       return kExitNotFound;
     case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kUnimplemented:  // what answers is no coordinator
     case absl::StatusCode::kDeadlineExceeded:
       return kExitUnreachable;
     case absl::StatusCode::kAlreadyExists:

@@ -116,7 +116,12 @@ void list_runs(Invocation& invocation, const Place& place, const ListOptions& op
     if (list.ok()) list = chosen(*list, options);
   }
   if (!list.ok()) return fail(invocation, options.format, list.status(), exit_code_of(list.status()));
-  if (!print_data(invocation, options.format, *list)) print(invocation, *list, options.format == "wide");
+  if (print_data(invocation, options.format, *list)) return;
+  if (list->empty()) {
+    invocation.err << "no such run yet\n";
+  } else {
+    print(invocation, *list, options.format == "wide");
+  }
 }
 
 }  // namespace

@@ -62,6 +62,11 @@ int run_main(int argc, char** argv) {
         add_render, add_completion, add_coordinator, add_node,  add_rsh_agent, add_token, add_version}) {
     add(app, invocation);
   }
+  const auto is_meant = [&](const CLI::App* command) { return command->check_name(argv[1]); };
+  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_meant).empty()) {
+    std::cerr << "gridquant: there is no command '" << argv[1] << "': see gridquant --help\n";
+    return kExitUsage;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -79,6 +84,7 @@ int main(int argc, char** argv) {
   // For the workers: what one thread gives back, another takes again. Their allocations are few and large; with an
   // arena per thread a fifth more was resident, at no gain in speed. Read when a program is loaded.
   ::setenv("MALLOC_ARENA_MAX", "1", /*overwrite=*/0);
+  ::setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);  // what goes wrong is said once, by us
   try {
     return gridquant::cli::run_main(argc, argv);
   } catch (const std::exception& problem) {

@@ -20,7 +20,7 @@ Status change_all(Invocation& invocation, client::Client& client, const std::str
     request.set_run(run);
     const Status status = client.call(request).status();
     if (is_batch && status.code() == absl::StatusCode::kFailedPrecondition) continue;  // it is over
-    if (!status.ok()) return annotate(status, "run " + run);
+    if (!status.ok()) return is_batch ? annotate(status, "run " + run) : status;
     invocation.out << run << " " << done << "\n";
   }
   return absl::OkStatus();

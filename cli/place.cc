@@ -14,9 +14,12 @@ CLI::Option* add_client_options(CLI::App& command, const Invocation& invocation,
                                 const std::string& help) {
   CLI::Option* coordinator = command.add_option("--coordinator", place.coordinator, help);
   place.coordinator_option = coordinator;
-  command.add_option("--patience", place.patience_s, "Seconds to try a coordinator that does not answer")
-      ->check(CLI::Range(0.0, 3600.0))
-      ->capture_default_str();
+  place.patience_option =
+      command
+          .add_option("--patience", place.patience_s,
+                      "Seconds to try a coordinator that does not answer; one that was lost in between: 60")
+          ->check(CLI::Range(0.0, 3600.0))
+          ->capture_default_str();
   add_client_security_options(command, invocation, place.security);
   return coordinator;
 }
@@ -55,6 +58,8 @@ std::unique_ptr<client::Client> connect(const Place& place) {
   options.address = place.coordinator;
   options.security = place.security;
   options.unreachable_ms = static_cast<int64_t>(place.patience_s * 1000);
+  const bool asked = place.patience_option != nullptr && place.patience_option->count() > 0;
+  if (asked) options.reconnect_ms = options.unreachable_ms;
   return std::make_unique<client::Client>(std::move(options));
 }
 

@@ -27,6 +27,7 @@ struct Place {
   double patience_s = 5;  // how long a coordinator that does not answer is tried
   const CLI::Option* workdir_option = nullptr;
   const CLI::Option* coordinator_option = nullptr;
+  const CLI::Option* patience_option = nullptr;
 
   bool remote() const;
 };

@@ -69,8 +69,8 @@ void add_queues(CLI::App& app, Invocation& invocation) {
   CLI::App* set = queues->add_subcommand("set", "Sets what a queue's running stages may hold together");
   const auto options = std::make_shared<SetOptions>();
   set->add_option("QUEUE", options->name, "Queue; a pipeline names it as spec.queue (default: default)")->required();
-  set->add_option("--cores", options->cores, "0 (default): no limit")->check(CLI::NonNegativeNumber);
-  set->add_option("--gpus", options->gpus, "0 (default): no limit")->check(CLI::NonNegativeNumber);
+  set->add_option("--cores", options->cores, "0 (default): no limit")->check(CLI::Range(0, 1'000'000));
+  set->add_option("--gpus", options->gpus, "0 (default): no limit")->check(CLI::Range(0, 1'000'000));
   set->add_option("--memory", options->memory_bytes, "Such as 64Gi; 0 (default): no limit")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
   const auto set_place = add_coordinator_options(*set, invocation);

@@ -94,8 +94,7 @@ void FollowCommand::leave(const std::string& id) const {
 
 // The same summary as of `gridquant run`, where the output folder can be seen from here.
 void FollowCommand::show_report(const v1::Run& run) const {
-  const StatusOr<std::string> text =
-      base::read_file(base::posix_env(), base::join_path(run.output(), "report.json"));
+  const StatusOr<std::string> text = base::read_file(base::posix_env(), base::join_path(run.output(), "report.json"));
   const json report = text.ok() ? json::parse(*text, nullptr, /*allow_exceptions=*/false) : json();
   if (format_ == "json" || !report.is_object() || report.value("run", "") != run.id()) {
     if (format_ != "json") invocation_.err << "delivered into " << run.output() << "\n";

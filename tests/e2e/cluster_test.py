@@ -77,7 +77,8 @@ def refusals(checks, cluster, run):
     dry = cluster.call("submit", PIPELINE, "--dry-run", *cluster.params())
     checks.that(dry.status == 0 and "ok (5 stages), not submitted" in dry.out, "a dry run of a good file", dry)
     missing = cluster.call("submit", PIPELINE, *cluster.params(model="/nowhere"))
-    checks.that(missing.status == 2 and "/nowhere" in missing.err, "a model that is not there", missing)
+    checks.that(missing.status == 2 and "/nowhere" in missing.err and "under this very path" in missing.err,
+                "a model that is not there", missing)
     checks.that(cluster.call("get", "nothing-1").status == 3, "get of no run")
     checks.that(cluster.call("explain", run, "nothing").status == 3, "explain of no stage")
     over = cluster.call("cancel", run)

@@ -4,6 +4,7 @@ work; who may not come in is refused with a reason and what to do; changed files
 usage: security_test.py BIN_FOLDER WORK_FOLDER
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -108,6 +109,11 @@ def refusals(cluster, checks):
     for name in ("alice", "board"):
         outcome = cluster.call_as(cluster.with_token(name), "list")
         checks.that(outcome.status == 0, f"{name} may look", outcome)
+    submit = cluster.call_as(cluster.with_token("board"), "submit", PIPELINE, "-p", f"model={cluster.folder}", "-p",
+                             f"data={cluster.folder}")
+    checks.that(submit.status == REFUSED and "board may look and not change: Submit needs the token of an operator" in
+                submit.err, "a viewer submits", submit)
+    checks.that(json.loads(cluster.call("list", "-o", "json").out) == [], "and no run is there")
     drain = cluster.call_as(cluster.with_token("board"), "nodes", "drain", "a")
     checks.that(drain.status == REFUSED and "board may look and not change" in drain.err, "a viewer drains", drain)
 

@@ -123,6 +123,14 @@ TEST_F(RenderTest, BashCompletesCommandsOptionsChoicesAndFiles) {
   EXPECT_THAT(gridquant({"completion", "words", "--", "run", "sm"}).out, ":files\n");
 }
 
+TEST_F(RenderTest, FishCompletesToo) {
+  if (bash("command -v fish").exit_code != 0) GTEST_SKIP() << "there is no fish";
+  const Outcome outcome = bash(
+      "fish -c 'gridquant completion fish | source; complete -C \"gridquant nodes dr\"; "
+      "complete -C \"gridquant get -o y\"'");
+  EXPECT_EQ(outcome.out, "drain\nyaml\n");
+}
+
 TEST(YamlText, TextsKeepTheirMeaning) {
   using nlohmann::ordered_json;
   EXPECT_EQ(to_yaml(ordered_json::parse(R"({"a":"yes","b":"1","c":"x y","d":"","e":null,"f":[],"g":{},"h":true})")),
