@@ -61,7 +61,7 @@ def main():
     if peer is not None:
         lines += [("slurm_jobs_per_s", peer["jobs_per_s"], "1/s"), ("slurm_hop", peer["hop_ms"], "ms"),
                   ("slurm_submit_p50", peer["submit_ms"], "ms"),
-                  ("ratio_slurm_hop", peer["hop_ms"] / facts["hop_p50"], "x")]
+                  ("ratio_slurm_hop", peer["hop_ms"] / facts["process_hop_p50"], "x")]
     results = {"environment": lib.environment(), "slurm": peer}
     lib.finish(results, lines, args.results)
 

@@ -31,9 +31,9 @@ class Bench:
     def path(self, *names):
         return os.path.join(self.work, *names)
 
-    def ours(self, solver, compute):
+    def ours(self, solver, compute, ranks=1):
         """One run in a fresh work folder."""
-        name = f"ours-{solver}-{compute}"
+        name = f"ours-{solver}-{compute}" + (f"-{ranks}-ranks" if ranks > 1 else "")
         shutil.rmtree(self.path(name), ignore_errors=True)
         output = self.path(name, "out")
         seconds, peak = lib.run_measured(
@@ -41,7 +41,7 @@ class Bench:
              "--workdir", self.path(name, "work"), "--output", output,
              "-p", f"model={self.args.model}", "-p", f"text={self.text}", "-p", f"solver={solver}",
              "-p", f"samples={self.args.sequences}", "-p", f"sequenceLength={self.args.length}",
-             "-p", f"compute={compute}"], self.path(name + ".log"))
+             "-p", f"compute={compute}", "-p", f"ranks={ranks}"], self.path(name + ".log"))
         with open(os.path.join(output, "report.json"), encoding="utf-8") as file:
             report = json.load(file)
         return {"total_s": seconds, "peak_rss_bytes": peak, "compute": report["quantize"]["compute"],
@@ -100,14 +100,21 @@ def floor_flops(config, sequences, length):
 
 
 def measure_ours(bench):
-    """The runs of ours, the product rate before and after: the best of it is the rate of the floor."""
+    """The runs of ours, and the product rate between them: its median is the rate of the floor. Beside each run with all
+    threads in one process, one with a rank for each of them."""
     compute = "auto"
-    runs, rates = [], []
+    runs, rates, gangs = [], [], []
     for turn in range(bench.args.repeat):
         lib.say(f"gridquant, run {turn + 1} of {bench.args.repeat}")
         runs.append(bench.ours("gptq", compute))
         rates.append(bench.product_rate(runs[-1]["compute"]))
         lib.say(f"{runs[-1]['total_s']:.2f} s, products at {rates[-1] / 1e9:.0f} GFLOP/s")
+        if lib.cores() > 1:
+            gangs.append(bench.ours("gptq", compute, lib.cores()))
+            lib.say(f"{gangs[-1]['total_s']:.2f} s with {lib.cores()} ranks of one thread")
+    if gangs:
+        gangs.sort(key=lambda run: run["total_s"])
+        bench.results["runs"]["ours_ranks"] = gangs[len(gangs) // 2]
     runs.sort(key=lambda run: run["total_s"])
     ours = runs[len(runs) // 2]
     ours["all_s"] = [run["total_s"] for run in runs]
@@ -136,6 +143,9 @@ def print_results(bench, ours, peers, quality):
     lines = [("ours_s", ours["total_s"], "s"), ("ours_peak_rss", ours["peak_rss_bytes"] / 2**20, "MiB"),
              ("product_rate", bench.results["floor"]["flops_per_s"] / 1e9, "GFLOP/s"),
              ("floor_s", bench.results["floor"]["seconds"], "s")]
+    if gang := bench.results["runs"].get("ours_ranks"):
+        lines += [("ours_ranks_s", gang["total_s"], "s"),
+                  ("ratio_ranks", gang["total_s"] / ours["total_s"], "x")]
     for name, facts in peers.items():
         lines += [(f"{name}_s", facts["total_s"], "s"), (f"{name}_peak_rss", facts["peak_rss_bytes"] / 2**20, "MiB")]
     for language, figures in quality.items():
