@@ -100,8 +100,8 @@ def floor_flops(config, sequences, length):
 
 
 def measure_ours(bench):
-    """The runs of ours, and the product rate between them: its median is the rate of the floor. Beside each run with all
-    threads in one process, one with a rank for each of them."""
+    """The runs of ours, and the product rate between them: its median is the rate of the floor. Beside each run with
+    all threads in one process, one with a rank for each of them."""
     compute = "auto"
     runs, rates, gangs = [], [], []
     for turn in range(bench.args.repeat):

@@ -17,8 +17,9 @@ namespace {
 
 constexpr size_t kMaxMessage = size_t{1} << 30;  // MPI counts in int
 constexpr int kTag = 1;
-// How a wait goes: at first it only looks, because most end at once; then it lets others run; then it sleeps.
-constexpr std::chrono::microseconds kLook{200}, kYield{5'000}, kSleep{500};
+// How a wait goes: at first it only looks, because many end at once; then it sleeps between looks, for the other ranks
+// may need this core.
+constexpr std::chrono::microseconds kLook{50}, kSleep{50};
 
 Status to_status(int code, const char* what) {
   if (code == MPI_SUCCESS) return absl::OkStatus();
@@ -146,11 +147,7 @@ class MpiComm final : public Communicator {
                                                         " within ", timeout_.count() / 1000, " s"));
       }
       if (on_wait_ != nullptr) on_wait_();
-      if (waited < kYield) {
-        std::this_thread::yield();
-      } else {
-        std::this_thread::sleep_for(kSleep);
-      }
+      std::this_thread::sleep_for(kSleep);
     }
   }
 

@@ -20,11 +20,11 @@ Span block_span(int64_t n, int64_t i) {
   return {begin, end - begin};
 }
 
-// sum over rows of e of e_span H_span,before e_before^T, for the block's rows of H left of its diagonal block.
-double off_diagonal(tensor::Matrix<const float> h, tensor::Matrix<const float> e, Span span) {
-  if (span.begin == 0) return 0;
+// sum over rows of e of e_span H e_columns^T; `h` is where the rows `span` of H have the columns `columns`.
+double product_sum(const float* h, int64_t h_stride, tensor::Matrix<const float> e, Span span, Span columns) {
+  if (columns.size == 0) return 0;
   std::vector<float> product(static_cast<size_t>(span.size * e.rows), 0.0f);  // minus H e^T
-  blas::subtract_a_bt({span.size, e.rows, span.begin}, {h.row(span.begin), h.stride}, {e.data, e.stride},
+  blas::subtract_a_bt({span.size, e.rows, columns.size}, {h, h_stride}, {e.data + columns.begin, e.stride},
                       {product.data(), e.rows});
   double sum = 0;
   for (int64_t c = 0; c < span.size; ++c) {
@@ -35,18 +35,12 @@ double off_diagonal(tensor::Matrix<const float> h, tensor::Matrix<const float> e
   return sum;
 }
 
-double on_diagonal(tensor::Matrix<const float> block, tensor::Matrix<const float> e, Span span) {
-  double sum = 0;
-  for (int64_t r = 0; r < e.rows; ++r) {
-    const float* row = e.row(r) + span.begin;
-    for (int64_t i = 0; i < span.size; ++i) {
-      const float* h = block.row(span.begin + i);
-      double inner = 0;
-      for (int64_t j = 0; j < span.size; ++j) inner += static_cast<double>(h[j]) * row[j];
-      sum += inner * row[i];
-    }
-  }
-  return sum;
+// The block's rows of H left of its diagonal block, and the diagonal block.
+double block_sum(const SiteFactor& factor, tensor::Matrix<const float> e, Span span) {
+  const tensor::Matrix<const float> h = factor.feedback.matrix<float>();
+  const tensor::Matrix<const float> diagonal = factor.diagonal_blocks.matrix<float>();
+  return 2 * product_sum(h.row(span.begin), h.stride, e, span, {0, span.begin}) +
+         product_sum(diagonal.row(span.begin), diagonal.stride, e, span, span);
 }
 
 }  // namespace
@@ -62,9 +56,7 @@ double hessian_error(const SiteFactor& factor, tensor::Matrix<const float> error
   const int64_t blocks = (n + factor_block() - 1) / factor_block();
   std::vector<double> sums(static_cast<size_t>(blocks));
   pool.parallel_for(blocks, [&](int64_t i, int) {
-    const Span span = block_span(n, i);
-    sums[static_cast<size_t>(i)] = 2 * off_diagonal(factor.feedback.matrix<float>(), e, span) +
-                                   on_diagonal(factor.diagonal_blocks.matrix<float>(), e, span);
+    sums[static_cast<size_t>(i)] = block_sum(factor, e, block_span(n, i));
   });
   double total = 0;
   for (const double sum : sums) total += sum;
