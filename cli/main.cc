@@ -8,6 +8,7 @@
 #include <iostream>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "node/daemon/gang.h"
@@ -26,6 +27,14 @@ auth::ClientSecurity security_of_environment() {
   read("GRIDQUANT_TLS_KEY", security.tls.key);
   read("GRIDQUANT_TOKEN_FILE", security.token_file);
   return security;
+}
+
+bool is_utf8(const std::string& text) {
+  try {
+    return !nlohmann::json(text).dump().empty();
+  } catch (const nlohmann::json::exception&) {
+    return false;
+  }
 }
 
 int run_main(int argc, char** argv) {
@@ -61,6 +70,11 @@ int run_main(int argc, char** argv) {
         add_watch,  add_cancel,     add_retry,       add_pause, add_delete,    add_nodes, add_queues,  add_gc,
         add_render, add_completion, add_coordinator, add_node,  add_rsh_agent, add_token, add_version}) {
     add(app, invocation);
+  }
+  for (int i = 1; i < argc; ++i) {
+    if (is_utf8(argv[i])) continue;
+    std::cerr << "gridquant: argument " << i << " is no UTF-8 text, which runs and records are kept in\n";
+    return kExitUsage;
   }
   const auto is_meant = [&](const CLI::App* command) { return command->check_name(argv[1]); };
   if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_meant).empty()) {

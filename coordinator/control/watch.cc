@@ -26,7 +26,7 @@ StatusOr<std::vector<sched::Record>> read_records(store::StateStore& store, cons
 bool Watch::answer(const WatchCall& call, const sched::Scheduler& scheduler, store::StateStore& store) const {
   const sched::Run* run = scheduler.find_run(call.run);
   if (run == nullptr) {
-    call.done(absl::NotFoundError("there is no run '" + call.run + "': see gridquant list"));
+    call.done(absl::NotFoundError(sched::no_run(scheduler.state(), call.run)));
     return true;
   }
   if (call.after > run->events) {

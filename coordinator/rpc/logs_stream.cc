@@ -36,7 +36,7 @@ class LogsStream final : public Writer<v1::ReadLogsResponse> {
   void on_view(const control::View& view) {
     if (!view.ended.ok()) return end(to_grpc(view.ended));
     const sched::Run* run = view.scheduler.find_run(request_.run());
-    if (run == nullptr) return end(to_grpc(absl::NotFoundError("there is no run '" + request_.run() + "'")));
+    if (run == nullptr) return end(to_grpc(absl::NotFoundError(sched::no_run(view.scheduler.state(), request_.run()))));
     if (!request_.stage().empty() && run->index.count(request_.stage()) == 0) {
       return end(to_grpc(absl::NotFoundError("run " + run->id + " has no stage '" + request_.stage() + "'")));
     }

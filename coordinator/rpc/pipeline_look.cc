@@ -11,8 +11,8 @@ namespace {
 
 using control::View;
 
-Status no_run(const std::string& run) {
-  return absl::NotFoundError("there is no run '" + run + "': see gridquant list");
+Status no_run(const View& view, const std::string& run) {
+  return absl::NotFoundError(sched::no_run(view.scheduler.state(), run));
 }
 
 bool matches(const sched::Run& run, const v1::ListRunsRequest& request) {
@@ -49,7 +49,7 @@ Status list_runs(const View& view, const v1::ListRunsRequest& request, v1::ListR
 
 Status explain_run(const View& view, const v1::ExplainRunRequest& request, v1::ExplainRunResponse& response) {
   const sched::Run* run = view.scheduler.find_run(request.run());
-  if (run == nullptr) return no_run(request.run());
+  if (run == nullptr) return no_run(view, request.run());
   if (!request.stage().empty() && run->index.count(request.stage()) == 0) {
     return absl::NotFoundError("run " + request.run() + " has no stage '" + request.stage() + "'");
   }
@@ -85,7 +85,7 @@ grpc::ServerUnaryReactor* PipelineService::GetRun(Context* context, const v1::Ge
                                                   v1::GetRunResponse* response) {
   return calls_.look(context, [this, request, response](const View& view) -> Status {
     const sched::Run* run = view.scheduler.find_run(request->run());
-    if (run == nullptr) return no_run(request->run());
+    if (run == nullptr) return no_run(view, request->run());
     to_proto(*run, *response->mutable_run());
     stages_to_proto(*run, calls_.control().options().store, *response->mutable_run());
     return absl::OkStatus();

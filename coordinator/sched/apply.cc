@@ -113,6 +113,10 @@ Status apply_deleted(State& state, const Record& record) {
     if (!stage.links.leases.empty()) return refuse(record, "something of it still runs");
   }
   unlink_run(state, found->second);
+  if (const auto batch = state.batches.find(found->second.batch); batch != state.batches.end()) {
+    std::erase(batch->second.runs, record.run);
+    if (batch->second.runs.empty()) state.batches.erase(batch);
+  }
   state.runs.erase(found);
   return absl::OkStatus();
 }

@@ -139,10 +139,17 @@ std::string running(const Scheduler& scheduler, const Stage& stage) {
 
 }  // namespace
 
+std::string no_run(const State& state, const std::string& id) {
+  const auto batch = state.batches.find(id);
+  if (batch == state.batches.end()) return "there is no run '" + id + "': see gridquant list";
+  return "'" + id + "' is a batch: name one of its runs, " + batch->second.runs.front() +
+         (batch->second.runs.size() > 1 ? " to " + batch->second.runs.back() : "") + " (gridquant get " + id + ")";
+}
+
 StatusOr<std::string> explain(const Scheduler& scheduler, const std::string& run_id, const std::string& name,
                               Tick now_ms) {
   const Run* run = scheduler.find_run(run_id);
-  if (run == nullptr) return absl::NotFoundError("there is no run '" + run_id + "': see gridquant list");
+  if (run == nullptr) return absl::NotFoundError(no_run(scheduler.state(), run_id));
   const auto index = run->index.find(name);
   if (index == run->index.end()) return absl::NotFoundError("run " + run_id + " has no stage '" + name + "'");
   const Stage& stage = run->stages[index->second];

@@ -38,10 +38,6 @@ json content(const QueueRequested& input) {
   return {"queue", input.queue, input.quota.cores, input.quota.gpus, input.quota.memory_bytes};
 }
 
-std::string no_run(const std::string& id) {
-  return "there is no run '" + id + "': see gridquant list";
-}
-
 std::string over(const Run& run) {
   return "run " + run.id + " is over (" + name_of(run.state) + ")";
 }
@@ -137,7 +133,7 @@ void Step::cancel(Run& run, const std::string& reason, bool force) {
 
 void Step::handle(const CancelRequested& input) {
   Run* run = find_run(input.run);
-  if (run == nullptr) return refuse(no_run(input.run), absl::StatusCode::kNotFound);
+  if (run == nullptr) return refuse(no_run(scheduler_.state_, input.run), absl::StatusCode::kNotFound);
   if (is_over(run->state)) return refuse(over(*run));
   if (run->state == RunState::kCancelling && !input.force)
     return refuse("run " + input.run + " is being cancelled; to kill its workers at once: --force");
@@ -146,7 +142,7 @@ void Step::handle(const CancelRequested& input) {
 
 void Step::handle(const PauseRequested& input) {
   const Run* run = find_run(input.run);
-  if (run == nullptr) return refuse(no_run(input.run), absl::StatusCode::kNotFound);
+  if (run == nullptr) return refuse(no_run(scheduler_.state_, input.run), absl::StatusCode::kNotFound);
   if (is_over(run->state)) return refuse(over(*run));
   if (run->paused == input.paused)
     return refuse("run " + input.run + (input.paused ? " is paused already" : " is not paused"));
@@ -155,7 +151,7 @@ void Step::handle(const PauseRequested& input) {
 
 void Step::handle(const RetryRequested& input) {
   const Run* run = find_run(input.run);
-  if (run == nullptr) return refuse(no_run(input.run), absl::StatusCode::kNotFound);
+  if (run == nullptr) return refuse(no_run(scheduler_.state_, input.run), absl::StatusCode::kNotFound);
   if (!is_over(run->state))
     return refuse("run " + input.run + " is not over (" + name_of(run->state) + "): wait for its end, or cancel it");
   if (run->state == RunState::kSucceeded)
@@ -181,7 +177,7 @@ void Step::handle(const RetryRequested& input) {
 
 void Step::handle(const DeleteRequested& input) {
   const Run* run = find_run(input.run);
-  if (run == nullptr) return refuse(no_run(input.run), absl::StatusCode::kNotFound);
+  if (run == nullptr) return refuse(no_run(scheduler_.state_, input.run), absl::StatusCode::kNotFound);
   if (!is_over(run->state)) return refuse("run " + input.run + " is not over: cancel it first");
   for (const Stage& stage : run->stages) {
     if (!stage.links.leases.empty()) return refuse("something of run " + input.run + " still runs");
@@ -191,7 +187,7 @@ void Step::handle(const DeleteRequested& input) {
 
 void Step::handle(const RunDelivered& input) {
   const Run* run = find_run(input.run);
-  if (run == nullptr) return refuse(no_run(input.run), absl::StatusCode::kNotFound);
+  if (run == nullptr) return refuse(no_run(scheduler_.state_, input.run), absl::StatusCode::kNotFound);
   if (run->delivery != Delivery::kPending) return refuse("run " + input.run + " waits for no delivery");
   emit(RecordType::kRunDelivered, input.run, "", {{"error", input.error}});
 }

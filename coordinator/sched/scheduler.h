@@ -78,6 +78,9 @@ class Scheduler {
   std::map<std::pair<std::string, uint64_t>, uint64_t> sent_;  // node, epoch -> the revision that listed it first
 };
 
+// What to say where `id` is no run.
+std::string no_run(const State& state, const std::string& id);
+
 // One sentence: why the stage is in the state that it is in, and, if it waits, what it needs, what is free and who is
 // ahead of it. NotFound if there is no such run or stage.
 StatusOr<std::string> explain(const Scheduler& scheduler, const std::string& run, const std::string& stage,

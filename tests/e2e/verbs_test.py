@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from cluster import Cluster
-from harness import Checks, Outcome, PIPELINE, fresh
+from harness import Checks, DATA, Outcome, PIPELINE, fresh
 
 DONE, FAILED, USAGE, NOT_FOUND, UNREACHABLE, REFUSED = range(6)
 
@@ -131,6 +131,42 @@ def waiting(checks, cluster):
     return next(row["run"] for row in cluster.json("list") if row.get("paused"))
 
 
+def batch(checks, cluster):
+    """A batch where a run is meant, and texts that are none."""
+    path = cluster.folder / "sweep.yaml"
+    path.write_text(f"""apiVersion: gridquant/v1
+kind: Batch
+metadata: {{name: sweep}}
+spec:
+  pipeline: {PIPELINE}
+  params: {{model: "{cluster.model}", data: "{DATA}"}}
+  matrix: {{bits: [3, 2]}}
+""", encoding="utf-8")
+    run = cluster.call("submit", path, "--output", "out-sweep").out.split()[0]
+    runs = [each["run"] for each in cluster.json("get", run)["runs"]]
+    words = f"'{run}' is a batch: name one of its runs, {runs[0]} to {runs[1]}"
+    for arguments in (["explain", run], ["logs", run], ["retry", run]):
+        outcome = cluster.call(*arguments)
+        checks.that(outcome.status == NOT_FOUND and words in outcome.err, f"{' '.join(arguments)}: {words}", outcome)
+    checks.that(cluster.call("pause", run).out == f"{runs[0]} paused\n{runs[1]} paused\n", "pause of a batch")
+    checks.that(cluster.call("resume", run).status == DONE, "resume of a batch")
+    checks.that(cluster.call("cancel", run).status == DONE, "cancel of a batch")
+    for each in runs:
+        cluster.wait_for(each, "cancelled")
+    deleted = cluster.call("delete", run)
+    checks.that(deleted.out == f"{runs[0]} deleted\n{runs[1]} deleted\n", "delete of a batch", deleted)
+    checks.that(cluster.call("get", run).status == NOT_FOUND, "and it is gone")
+    strange = cluster.folder / "strange.yaml"
+    strange.write_bytes(b"apiVersion: gridquant/v1\nkind: Pipeline\nmetadata: {name: \"a\xff\"}\n")
+    outcome = cluster.call("submit", "strange.yaml")
+    checks.that(outcome.status == USAGE and outcome.err.startswith(
+        "strange.yaml:3:20: error[GQ0002]: the file is not UTF-8 text from here on"), "a file that is no text", outcome)
+    command = [os.fsencode(cluster.binary), b"get", b"\xff", b"--coordinator", cluster.address.encode()]
+    outcome = Outcome(subprocess.run(command, capture_output=True, text=True, timeout=30))
+    checks.that(outcome.status == USAGE and outcome.err.startswith("gridquant: argument 2 is no UTF-8 text"),
+                "an argument that is no text", outcome)
+
+
 def elsewhere(checks, cluster):
     """Addresses at which no coordinator is."""
     class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -187,6 +223,7 @@ def main():
         refused(checks, cluster, over, paused)
         cluster.call("queues", "set", "team", "--cores", "3")
         formats(checks, cluster, over)
+        batch(checks, cluster)
         elsewhere(checks, cluster)
         dying(checks, cluster, paused)
     finally:

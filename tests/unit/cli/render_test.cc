@@ -2,6 +2,8 @@
 // those of a run. And gridquant completion, in a real bash.
 #include <cstdlib>
 
+#include <yaml-cpp/yaml.h>
+
 #include "cli/yaml_text.h"
 #include "tests/unit/cli/cli_fixture.h"
 
@@ -140,6 +142,31 @@ TEST(YamlText, TextsKeepTheirMeaning) {
   EXPECT_EQ(to_yaml({{"t", "tab\tin it\n"}, {"u", "\u2028\n"}, {"v", " first\n"}, {"w", "end\n\n"}}),
             "t: \"tab\\tin it\\n\"\nu: \"\\u2028\\n\"\nv: \" first\\n\"\nw: \"end\\n\\n\"\n");
   EXPECT_EQ(to_yaml({{"no", 1}, {"a: b", 2}}), "\"no\": 1\n\"a: b\": 2\n");
+}
+
+bool equal(const YAML::Node& a, const YAML::Node& b) {
+  if (a.Type() != b.Type() || a.size() != b.size()) return false;
+  if (a.IsScalar()) return a.Scalar() == b.Scalar();
+  for (size_t i = 0; a.IsSequence() && i < a.size(); ++i) {
+    if (!equal(a[i], b[i])) return false;
+  }
+  for (auto at = a.begin(); a.IsMap() && at != a.end(); ++at) {
+    if (!equal(at->second, b[at->first.Scalar()])) return false;
+  }
+  return true;
+}
+
+// By another reader: JSON is YAML too.
+TEST(YamlText, OthersReadWhatWasMeant) {
+  for (const char* text :
+       {R"({"run":"a-1","stages":[{"name":"x","attempts":[]},{"name":"y","attempts":[{"n":1}]}],"e":{}})",
+        R"([[1,[2,[]]],{"k":{"l":{"m":[{"a":-1.5},{"b":null}]}}}])",
+        R"({"message":"one: two # three\n\ttab\n","한국어":"값 \"q\" 'p'","n":"1e3","t":"~","d":"2026-11-26"})",
+        R"({"":"","-":"- a","?":"? b","*":"*c","&":"&d","!":"!e","%":"%f","@":"@g","`":"`h","|":"|","y":"n"})",
+        R"(["","null","true","0x1f",".5","a:b","a: b","#","---","...","[","{","é\u0000","\u2028"])"}) {
+    const std::string yaml = to_yaml(nlohmann::ordered_json::parse(text));
+    EXPECT_TRUE(equal(YAML::Load(text), YAML::Load(yaml))) << text << "\n" << yaml;
+  }
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ class CoordinatorTest : public testing::Test {
     options.workdir = options.store = root_ + "/work";
     options.version = "test";
     options.own = {.cpu_kind = "kind", .cpu_model = "model", .compute_types = {"fp32"}, .cores = 4};
-    options.limits.node_lease_ms = 100;  // nodes that have joined are lost at once: nothing is placed
+    options.limits.node_lease_ms = node_lease_ms_;  // nodes that have joined are lost at once: nothing is placed
     control_ = std::make_unique<control::Control>(options);
     const Status opened = control_->open(base::system_clock());
     ASSERT_TRUE(opened.ok()) << opened;
@@ -114,8 +114,7 @@ class CoordinatorTest : public testing::Test {
     stream->Write(request);
     v1::SessionResponse response;
     EXPECT_TRUE(stream->Read(&response)) << "it is told its session";
-    stream->WritesDone();
-    stream->Finish().ok();
+    context.TryCancel();
   }
   // Records on disk of this type.
   int records(const std::string& type) const {
@@ -135,6 +134,7 @@ class CoordinatorTest : public testing::Test {
     return count;
   }
 
+  int64_t node_lease_ms_ = 100;
   std::string root_, address_ = "127.0.0.1:0";
   std::unique_ptr<control::Control> control_;
   std::unique_ptr<Server> server_;

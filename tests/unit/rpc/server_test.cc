@@ -13,6 +13,7 @@ namespace gridquant::rpc {
 namespace {
 
 using testing::AllOf;
+using testing::AnyOf;
 using testing::HasSubstr;
 using testing::SizeIs;
 using SteadyClock = std::chrono::steady_clock;
@@ -202,6 +203,50 @@ TEST_F(ServerTest, NamesOfNodesAndLabelsThatCannotBeEndTheSession) {
               HasSubstr("the label gridquant/cpu-kind is the coordinator's own"));
   EXPECT_THAT(refused([](v1::NodeReport& report) { report.mutable_inventory()->set_cores(0); }),
               HasSubstr("has no cores"));
+}
+
+// An agent that cannot end what it runs: its slot stays taken, and operators see why.
+TEST_F(ServerTest, AQuarantinedSlotIsShown) {
+  close();
+  node_lease_ms_ = 60'000;
+  open();
+  begin();
+  const std::string run = submit();
+  const auto stub = v1::NodeService::NewStub(channel());
+  grpc::ClientContext context;
+  const auto stream = stub->Session(&context);
+  v1::SessionRequest request;
+  v1::NodeReport& report = *request.mutable_report();
+  report.set_node("node-a");
+  report.set_boot(1);
+  report.mutable_inventory()->set_cores(1);
+  report.mutable_inventory()->set_cpu_kind("kind");
+  stream->Write(request);
+  v1::SessionResponse response;
+  while (response.desired().attempts().empty()) ASSERT_TRUE(stream->Read(&response));
+  report.set_session(response.desired().session());
+  report.set_sequence(1);
+  *report.mutable_applied() = response.desired().revision();
+  v1::AttemptReport& attempt = *report.add_attempts();
+  attempt.set_epoch(response.desired().attempts(0).epoch());
+  attempt.set_phase(v1::PHASE_DIRTY);
+  stream->Write(request);
+  const auto dirty = [&] {
+    const auto nodes = client()->call(v1::ListNodesRequest());
+    return nodes.ok() && nodes->nodes(0).attempts_size() > 0 && nodes->nodes(0).attempts(0).dirty();
+  };
+  for (int i = 0; i < 100 && !dirty(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const std::string program = std::string(GRIDQUANT_BIN_DIR) + "/gridquant";
+  const auto output_of = [&](const std::string& arguments) {
+    const std::string path = root_ + "/out.txt";
+    EXPECT_EQ(std::system((program + " " + arguments + " --coordinator " + address_ + " >" + path).c_str()), 0);
+    return *base::read_file(base::posix_env(), path);
+  };
+  EXPECT_THAT(output_of("nodes list"), AllOf(HasSubstr("ready, quarantined"), HasSubstr(run + "/analyze")));
+  EXPECT_THAT(output_of("nodes list -o json"), HasSubstr("\"quarantined\": true"));
+  EXPECT_THAT(output_of("explain " + run + " analyze"),
+              AnyOf(HasSubstr("what runs on node node-a cannot be ended"), HasSubstr("1 slot quarantined")));
+  context.TryCancel();
 }
 
 // Both sides at once: each has keepalive of its own, and the wire tells neither that the other one is gone.

@@ -349,6 +349,9 @@ TEST(ClusterTest, ABatchRunsSoManyAtATimeAndFailsFast) {
   EXPECT_EQ(lab.state("r2"), "cancelled");
   EXPECT_EQ(lab.state("r4"), "cancelled");
   EXPECT_THAT(lab.scheduler.find_run("r4")->reason, HasSubstr("run r3 of its batch failed"));
+  EXPECT_EQ(no_run(lab.scheduler.state(), "b"), "'b' is a batch: name one of its runs, r1 to r4 (gridquant get b)");
+  for (const char* run : {"r1", "r2", "r3", "r4"}) lab.step(DeleteRequested{run});
+  EXPECT_TRUE(lab.scheduler.state().batches.empty()) << "a batch goes with its last run";
 }
 
 TEST(ClusterTest, ARequestIsDoneOnce) {
