@@ -46,8 +46,8 @@ class NodeCommand {
     const Status checked = check();
     if (!checked.ok()) return fail(invocation_, "text", checked, kExitUsage);
     const Status served = serve();
-    const bool usage = served.code() == absl::StatusCode::kInvalidArgument;
-    if (!served.ok()) fail(invocation_, "text", served, usage ? kExitUsage : kExitRunFailed);
+    if (!served.ok()) fail(invocation_, "text", served, kExitUsage);
+    if (!displaced_.ok()) fail(invocation_, "text", displaced_, kExitRunFailed);
   }
 
  private:
@@ -130,12 +130,14 @@ class NodeCommand {
     while (agent.turn(kTurnMs)) {
       for (int left = interrupts.take(); left > 0; --left) agent.shut_down();
     }
-    return agent.displaced();
+    displaced_ = agent.displaced();
+    return absl::OkStatus();
   }
 
   Invocation& invocation_;
   NodeOptions options_;
   node::AgentOptions agent_;
+  Status displaced_;  // by the coordinator
 };
 
 }  // namespace

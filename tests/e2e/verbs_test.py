@@ -7,6 +7,7 @@ usage: verbs_test.py BIN_FOLDER WORK_FOLDER
 import http.server
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -105,6 +106,18 @@ def together(checks, cluster):
     return first
 
 
+def labelled(checks, cluster, run):
+    """The stage that asks for a label goes to the node that has it."""
+    cluster.start_node("node-b", ["--label", "zone=b"])
+    cluster.until(lambda: len(cluster.json("nodes", "list")) == 2, "node-b does not join")
+    cluster.call("resume", run)
+    view = cluster.wait_for(run, "succeeded", "failed")
+    where = {stage["name"]: stage["attempts"][0]["node"] for stage in view["stages"] if stage["attempts"]}
+    checks.that(view["state"] == "succeeded" and where["plan"] == "node-b", "a label decides where", view)
+    ended = cluster.nodes.pop("node-b").kill(signal.SIGTERM)
+    checks.that(ended == 0 and "zone=b" in cluster.call("nodes", "list", "-o", "wide").out, "labels are shown")
+
+
 def waiting(checks, cluster):
     """What stages wait for, in one sentence each."""
     text = PIPELINE.read_text(encoding="utf-8")
@@ -126,6 +139,8 @@ def waiting(checks, cluster):
         cluster.call("pause", run)
         paused = cluster.call("explain", run, "plan").out
         checks.that("waits because its run is paused" in paused, "it is paused", paused)
+        if "zone" in resources:
+            labelled(checks, cluster, run)
         if number > 0:
             cluster.call("cancel", run)
     return next(row["run"] for row in cluster.json("list") if row.get("paused"))
@@ -192,6 +207,8 @@ def elsewhere(checks, cluster):
             (["node", "--coordinator", "nowhere", "--workdir", "new-node"], "address is HOST:PORT"),
             (["node", "--coordinator", cluster.address, "--workdir", "new-node", "--name", "a b"],
              "the name of a node has 1 to 253 letters"),
+            (["node", "--coordinator", cluster.address, "--workdir", "new-node", "--listen", "0.0.0.0:0"],
+             "say --insecure-listen"),
             (["node", "--coordinator", cluster.address, "--workdir", "node-a"], "another agent works in this folder")):
         outcome = Outcome(subprocess.run([cluster.binary, *arguments], capture_output=True, text=True, timeout=30,
                                          cwd=cluster.folder))

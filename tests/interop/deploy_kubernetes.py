@@ -179,6 +179,31 @@ def suspended(documents):
         yield "no job"
 
 
+# What each kustomization is for: the kinds of objects that must be there, with a field that makes them what they are.
+PROMISED = {
+    "base": ("Namespace", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "PodDisruptionBudget", "Service",
+             "PersistentVolumeClaim", "StatefulSet", "StatefulSet.volumeClaimTemplates"),
+    "job": ("ConfigMap", "Job", "Job.podFailurePolicy"),
+    "job-indexed": ("ConfigMap", "Service", "Job", "Job.completionMode"),
+    "mpijob": ("ConfigMap", "MPIJob"),
+    "queues": ("ResourceFlavor", "ClusterQueue", "LocalQueue"),
+    "overlays/cert-manager": ("Issuer", "Certificate", "StatefulSet"),
+    "overlays/gpu": ("StatefulSet",),
+    "overlays/kueue-job": ("Job",),
+    "overlays/kueue-job-indexed": ("Job.completionMode",),
+    "overlays/kueue-mpijob": ("MPIJob",),
+}
+
+
+def missing(built, root):
+    for folder, kinds in PROMISED.items():
+        there = set()
+        for document in built.get(root / folder, []):
+            there.add(document["kind"])
+            there |= {f"{document['kind']}.{field}" for field in document.get("spec", {})}
+        yield from (f"{folder}: there is no {kind}" for kind in kinds if kind not in there)
+
+
 PLANTED = {
     "unknown field": ("Job", lambda d: d["spec"].update(backofLimit=3)),
     "wrong type": ("Job", lambda d: d["spec"].update(backoffLimit="six")),
@@ -284,6 +309,9 @@ def main():
             found += suspended(documents)
         errors += [f"{folder.relative_to(root)}: {error}" for error in found]
         print(f"{'FAIL' if found else 'ok  '} {folder.relative_to(root)}: {len(documents)} objects")
+    errors += list(missing(built, root))
+    if len(list(missing({}, root))) != sum(map(len, PROMISED.values())):
+        errors.append("planted fault not found: objects that are missing")
     certified, indexed = built[root / "overlays/cert-manager"], built[root / "job-indexed"]
     errors += name_errors(base, certified, indexed)
     uncertified = [d for d in copy.deepcopy(certified) if d["kind"] == "Certificate"]
