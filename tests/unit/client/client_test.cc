@@ -121,6 +121,31 @@ TEST(ClientTest, RefusalsAreNotTriedAgainAndKeepTheirDetails) {
   EXPECT_FALSE(error_detail(absl::InternalError("nothing beside it")).has_value());
 }
 
+TEST(ClientTest, AnAnswerThatIsTooLargeIsSaidToBe) {
+  FakeCoordinator coordinator;
+  size_t size = 32 << 20;
+  coordinator.on_submit = [&size](const v1::SubmitRequest&, v1::SubmitResponse& answer) {
+    answer.set_run(std::string(size, 'r'));
+    return grpc::Status::OK;
+  };
+  Client client({.address = coordinator.address()});
+  EXPECT_TRUE(client.call(v1::SubmitRequest()).ok()) << "gRPC's own limit is 4 MiB";
+  size = 65 << 20;
+  const auto answer = client.call(v1::SubmitRequest());
+  EXPECT_EQ(answer.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(answer.status().message()), AllOf(HasSubstr(coordinator.address()), HasSubstr("too large")));
+}
+
+TEST(ClientTest, AnAddressWithoutAPortIsNotTried) {
+  for (const char* address : {"localhost", "", ":7733", "host:", "host:0", "host:99999", "host:port"}) {
+    Client client({.address = address});
+    const Status status = client.call(v1::GetRunRequest()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("HOST:PORT, such as localhost:7733, not '" + std::string(address) + "'"));
+  }
+}
+
 // All steps until the stream's end; sequence numbers of the events among them.
 struct Watched {
   std::vector<uint64_t> events;

@@ -190,6 +190,17 @@ TEST_F(RealAgentsTest, OneRankItsLogItsProgressAndItsEnd) {
   EXPECT_TRUE(until([&] { return std::filesystem::is_empty(folder_ + "/a/attempts"); }));
 }
 
+TEST_F(RealAgentsTest, ADesiredStateOfManyMegabytesArrives) {
+  write("script", make_artifact());
+  prepare_artifact();
+  start_node("a");
+  v1::DesiredAttempt desired = attempt(5, {{"a", 1}});
+  desired.set_task_json(desired.task_json() + std::string(8 << 20, ' '));
+  coordinator_->desire("a", {desired});
+  ASSERT_TRUE(finished("a", 5));
+  EXPECT_EQ(coordinator_->attempt("a", 5)->exit_code(), 0);
+}
+
 TEST_F(RealAgentsTest, RanksOfOneNodeAndOfTwo) {
   prepare_artifact();
   write("script", "echo x > " + folder_ + "/ran-$rank-$OMPI_COMM_WORLD_SIZE; " + make_artifact());
