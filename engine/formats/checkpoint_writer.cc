@@ -195,17 +195,15 @@ Status CheckpointWriter::commit_shard(int index, std::span<const NamedTensor> te
   return commit_shard(index, all);
 }
 
-Status CheckpointWriter::commit_shard(int index, std::span<const StreamedTensor> tensors) {
+// Before a shard is written: its tensors are nobody else's, and nothing says any more that it is there.
+Status CheckpointWriter::make_way(int index, const Record& record) {
   if (index < 0 || index >= options_.shard_count) {
     return absl::InternalError("shard " + std::to_string(index) + " of " + std::to_string(options_.shard_count));
   }
-  Record record;
-  record.file = shard_name(index);
-  for (const StreamedTensor& tensor : tensors) {
-    record.tensors[tensor.name] = tensor.bytes();
+  for (const auto& [name, bytes] : record.tensors) {
     for (const auto& [other, written] : records_) {
-      if (other == index || !written.tensors.contains(tensor.name)) continue;
-      return absl::InternalError("tensor \"" + tensor.name + "\" is in shard " + written.file + " already");
+      if (other == index || !written.tensors.contains(name)) continue;
+      return absl::InternalError("tensor \"" + name + "\" is in shard " + written.file + " already");
     }
   }
   GQ_RETURN_IF_ERROR(remove_index());
@@ -214,9 +212,33 @@ Status CheckpointWriter::commit_shard(int index, std::span<const StreamedTensor>
     GQ_RETURN_IF_ERROR(env_->remove_file(in_state(manifest_name(index))));
     GQ_RETURN_IF_ERROR(env_->sync_folder(in_folder(kStateFolder)));
   }
+  return absl::OkStatus();
+}
+
+Status CheckpointWriter::commit_shard(int index, std::span<const StreamedTensor> tensors) {
+  Record record;
+  record.file = shard_name(index);
+  for (const StreamedTensor& tensor : tensors) record.tensors[tensor.name] = tensor.bytes();
+  GQ_RETURN_IF_ERROR(make_way(index, record));
   GQ_ASSIGN_OR_RETURN(const WrittenFile written, write_safetensors_file(*env_, shard_path(index), tensors));
   record.bytes = written.bytes;
   record.sha256 = written.sha256;
+  GQ_RETURN_IF_ERROR(write_manifest(index, record));
+  records_[index] = std::move(record);
+  return absl::OkStatus();
+}
+
+Status CheckpointWriter::adopt_shard(int index, const std::string& from, const std::string& sha256) {
+  Record record;
+  record.file = shard_name(index);
+  record.sha256 = sha256;
+  GQ_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::open(*env_, from));
+  for (const auto& [name, entry] : file.header().tensors) record.tensors[name] = entry.bytes;
+  GQ_RETURN_IF_ERROR(make_way(index, record));
+  // Not under another name first: a rename between two links of one file does nothing. Half a copy has no manifest.
+  GQ_RETURN_IF_ERROR(env_->link_or_copy(from, shard_path(index)));
+  GQ_RETURN_IF_ERROR(env_->sync_folder(options_.folder));
+  GQ_ASSIGN_OR_RETURN(record.bytes, env_->file_size(shard_path(index)));
   GQ_RETURN_IF_ERROR(write_manifest(index, record));
   records_[index] = std::move(record);
   return absl::OkStatus();

@@ -71,6 +71,8 @@ class CheckpointWriter {
   // Durable when it returns OK. A tensor name that another shard holds is an error.
   Status commit_shard(int index, std::span<const StreamedTensor> tensors);
   Status commit_shard(int index, std::span<const NamedTensor> tensors);
+  // The file `from`, whose digest is `sha256`, becomes the shard: linked, or copied where it cannot be.
+  Status adopt_shard(int index, const std::string& from, const std::string& sha256);
   // Requires every shard to be committed. May be repeated.
   Status finish(const FinishOptions& options);
   // True if the folder was complete already when opened, or finish() succeeded.
@@ -93,6 +95,7 @@ class CheckpointWriter {
   Status remove_leftovers();
   Status remove_index();
   StatusOr<Record> read_manifest(int index) const;
+  Status make_way(int index, const Record& record);
   Status write_manifest(int index, const Record& record);
   Status copy_companions(const TextFiles& texts);
   Status write_configs(const FinishOptions& options);

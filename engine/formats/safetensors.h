@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/digest.h"
 #include "engine/base/env.h"
 #include "engine/base/status.h"
 #include "engine/formats/row_reader.h"
@@ -74,6 +75,40 @@ struct StreamedTensor {
 // Of a tensor in memory (borrowed), and of rows that are read a piece at a time.
 StreamedTensor streamed(const NamedTensor& tensor);
 StreamedTensor streamed(std::string name, std::shared_ptr<const RowReader> rows);
+
+// A file that its caller writes tensor by tensor: temporary name, data, sync, rename, sync of the folder. Without
+// commit() nothing is left of it. One thread at a time.
+class SafetensorsStream {
+ public:
+  using Entries = std::span<const std::pair<std::string, TensorEntry>>;
+  // Of `tensors` only names, dtypes and shapes are looked at. `digester` (borrowed, may be null) is given every byte.
+  // InvalidArgument for a name twice, empty, reserved or not UTF-8.
+  static StatusOr<SafetensorsStream> create(base::Env& env, const std::string& path, Entries tensors,
+                                            base::Digester* digester = nullptr);
+  SafetensorsStream(SafetensorsStream&&) = default;
+  ~SafetensorsStream();
+
+  // Which of `tensors` come one after the other.
+  const std::vector<size_t>& order() const { return order_; }
+  // The next bytes of the tensors in that order, in pieces of any size.
+  Status append(std::span<const std::byte> data);
+  uint64_t bytes() const { return bytes_; }  // so far, with the header
+  // After the last byte. Returns the file's size.
+  StatusOr<uint64_t> commit();
+
+ private:
+  SafetensorsStream(base::Env& env, std::string path, base::Digester* digester)
+      : env_(&env), path_(std::move(path)), digester_(digester) {}
+  std::string temporary() const { return path_ + ".tmp"; }
+
+  base::Env* env_;
+  std::string path_;
+  base::Digester* digester_;
+  std::unique_ptr<base::WritableFile> file_;  // null: committed, or moved from
+  std::vector<size_t> order_;
+  uint64_t bytes_ = 0;
+  uint64_t end_ = 0;
+};
 
 struct WrittenFile {
   uint64_t bytes = 0;

@@ -6,7 +6,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/base/digest.h"
 #include "engine/formats/safetensors.h"
 
 namespace gridquant::formats {
@@ -83,59 +82,19 @@ Status check_names(const std::vector<Item>& items, const std::string& path) {
   return absl::OkStatus();
 }
 
-// Appends to a file and, if asked, to a digest.
-class Sink {
- public:
-  Sink(base::WritableFile& file, base::Digester* digester) : file_(file), digester_(digester) {}
-
-  Status append(std::span<const std::byte> data) {
-    if (digester_ != nullptr) digester_->update(data);
-    bytes_ += data.size();
-    return file_.append(data);
-  }
-  uint64_t bytes() const { return bytes_; }
-
- private:
-  base::WritableFile& file_;
-  base::Digester* digester_;
-  uint64_t bytes_ = 0;
-};
-
-StatusOr<uint64_t> write_content(base::Env& env, const std::string& path, std::span<const StreamedTensor> tensors,
-                                 base::Digester* digester) {
-  std::vector<Item> items;
-  for (size_t i = 0; i < tensors.size(); ++i)
-    items.push_back({tensors[i].name, tensors[i].dtype, &tensors[i].shape, i});
-  GQ_RETURN_IF_ERROR(check_names(items, path));
-  sort_for_file(items);
-  const std::string head = header_text(items);
-  GQ_ASSIGN_OR_RETURN(auto file, env.create(path));
-  Sink sink(*file, digester);
-  GQ_RETURN_IF_ERROR(sink.append(std::as_bytes(std::span(head))));
-  for (const Item& item : items) {
-    const uint64_t end = sink.bytes() + item.bytes();
-    GQ_RETURN_IF_ERROR(tensors[item.index].write([&](std::span<const std::byte> part) { return sink.append(part); }));
-    if (sink.bytes() != end) {
-      return absl::InternalError(path + ": tensor \"" + std::string(item.name) + "\" gave another number of bytes");
-    }
-  }
-  GQ_RETURN_IF_ERROR(file->sync());
-  GQ_RETURN_IF_ERROR(file->close());
-  return sink.bytes();
-}
-
 StatusOr<uint64_t> write_whole(base::Env& env, const std::string& path, std::span<const StreamedTensor> tensors,
                                base::Digester* digester) {
-  const std::string temporary = path + ".tmp";
-  auto bytes = write_content(env, temporary, tensors, digester);
-  Status status = bytes.status();
-  if (status.ok()) status = env.rename(temporary, path);
-  if (!status.ok()) {
-    env.remove_file(temporary).IgnoreError();  // a full disk should get its bytes back
-    return status;
+  std::vector<std::pair<std::string, TensorEntry>> entries;
+  for (const StreamedTensor& t : tensors) entries.push_back({t.name, {.dtype = t.dtype, .shape = t.shape}});
+  GQ_ASSIGN_OR_RETURN(SafetensorsStream stream, SafetensorsStream::create(env, path, entries, digester));
+  for (const size_t index : stream.order()) {
+    const uint64_t end = stream.bytes() + tensors[index].bytes();
+    GQ_RETURN_IF_ERROR(tensors[index].write([&](std::span<const std::byte> part) { return stream.append(part); }));
+    if (stream.bytes() != end) {
+      return absl::InternalError(path + ": tensor \"" + tensors[index].name + "\" gave another number of bytes");
+    }
   }
-  GQ_RETURN_IF_ERROR(env.sync_folder(base::folder_of(path)));
-  return bytes;
+  return stream.commit();
 }
 
 }  // namespace
@@ -160,6 +119,46 @@ StreamedTensor streamed(std::string name, std::shared_ptr<const RowReader> rows)
     return absl::OkStatus();
   };
   return {std::move(name), rows->dtype(), rows->shape(), write};
+}
+
+StatusOr<SafetensorsStream> SafetensorsStream::create(base::Env& env, const std::string& path, Entries tensors,
+                                                      base::Digester* digester) {
+  std::vector<Item> items;
+  for (const auto& [name, entry] : tensors) items.push_back({name, entry.dtype, &entry.shape, items.size()});
+  GQ_RETURN_IF_ERROR(check_names(items, path));
+  sort_for_file(items);
+  SafetensorsStream stream(env, path, digester);
+  const std::string head = header_text(items);
+  stream.end_ = head.size();
+  for (const Item& item : items) {
+    stream.order_.push_back(item.index);
+    stream.end_ += item.bytes();
+  }
+  GQ_ASSIGN_OR_RETURN(stream.file_, env.create(stream.temporary()));
+  GQ_RETURN_IF_ERROR(stream.append(std::as_bytes(std::span(head))));
+  return stream;
+}
+
+SafetensorsStream::~SafetensorsStream() {
+  if (file_ == nullptr) return;
+  file_.reset();
+  env_->remove_file(temporary()).IgnoreError();  // a full disk gets its bytes back
+}
+
+Status SafetensorsStream::append(std::span<const std::byte> data) {
+  if (digester_ != nullptr) digester_->update(data);
+  bytes_ += data.size();
+  return file_->append(data);
+}
+
+StatusOr<uint64_t> SafetensorsStream::commit() {
+  if (bytes_ != end_) return absl::InternalError(path_ + ": the tensors gave another number of bytes");
+  GQ_RETURN_IF_ERROR(file_->sync());
+  GQ_RETURN_IF_ERROR(file_->close());
+  GQ_RETURN_IF_ERROR(env_->rename(temporary(), path_));
+  file_.reset();
+  GQ_RETURN_IF_ERROR(env_->sync_folder(base::folder_of(path_)));
+  return bytes_;
 }
 
 StatusOr<WrittenFile> write_safetensors_file(base::Env& env, const std::string& path,

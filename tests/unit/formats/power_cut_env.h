@@ -16,7 +16,7 @@
 
 namespace gridquant::formats {
 
-class PowerCutEnv final : public base::Env {
+class PowerCutEnv : public base::Env {
  public:
   void cut_power(uint32_t seed) {
     std::mt19937 random(seed);
