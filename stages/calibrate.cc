@@ -1,13 +1,16 @@
 // Stage calibrate: texts become tokens, and the unquantized model is walked once over them to measure the inputs of
 // every site per language. Over ranks: the first reads and writes text, each walks its own sequences. Leaves
-// tokens.bin, tokens.json and, with statistics, statistics.safetensors and .json.
+// tokens.bin, tokens.json and, with statistics, statistics.safetensors and .json; with statistics: hessian also
+// hessians/ and hessians.json.
 #include <algorithm>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "stages/block_loop.h"
 #include "stages/context.h"
 #include "stages/generator.h"
 #include "stages/grouped_sums.h"
+#include "stages/hessian_collector.h"
 #include "stages/inputs.h"
 #include "stages/parallel.h"
 #include "stages/parameters.h"
@@ -28,7 +31,10 @@ constexpr int64_t kWavePerThread = 8;
 StatusOr<std::vector<MadeSequences>> write_own(StageContext& context, const ModelSource& source, ops::Compute compute,
                                                std::span<const int64_t> shares) {
   const json& with = context.task.with;
-  GenerateRequest request{{}, with.at("sequenceLength").get<int64_t>(), with.at("seed").get<uint64_t>(), compute,
+  GenerateRequest request{{},
+                          with.at("sequenceLength").get<int64_t>(),
+                          with.at("seed").get<uint64_t>(),
+                          compute,
                           with.contains("generationMemory") ? size_parameter(with, "generationMemory") : 0};
   for (size_t i = 0; i < with.at("generate").size(); ++i) {
     const json& given = with.at("generate")[i];
@@ -78,14 +84,20 @@ class Measurement {
         compute_(compute),
         walker_(source, compute, tokens.length, context.pool),
         budget_(budget),
+        digest_(tokens.digest),
         writer_(tokens.languages) {}
 
   // Of a mixture: the tokens of every expert.
   const json& experts() const { return writer_.experts(); }
 
-  Status run() {
+  Status run(bool with_hessians) {
     GQ_ASSIGN_OR_RETURN(
         hidden_, HiddenStates::make(budget_, "hidden", tokens_.count(), tokens_.length, source_.config.hidden_size));
+    if (with_hessians) {
+      GQ_ASSIGN_OR_RETURN(HessianCollector hessians,
+                          HessianCollector::make(context_, source_, shard_, compute_, budget_));
+      hessians_.emplace(std::move(hessians));
+    }
     GQ_RETURN_IF_ERROR(embed_tokens(source_, tokens_, context_.pool, hidden_));
     const int64_t blocks = source_.config.block_count;
     const bool ahead = context_.task.with.at("prefetch").get<bool>();
@@ -99,6 +111,7 @@ class Measurement {
       GQ_RETURN_IF_ERROR(measure_block(b, *block));
     }
     context_.progress.progress(blocks, blocks, "block", "measuring");
+    if (hessians_) GQ_RETURN_IF_ERROR(hessians_->finish(digest_));
     return on_first_rank(context_.comm, [this] { return writer_.write(context_.env, context_.task.artifact); });
   }
 
@@ -110,6 +123,7 @@ class Measurement {
     std::vector<BlockSums> partial;  // of the sequences of one wave
     for (int64_t i = 0; i < std::min(wave, tokens_.count()); ++i) partial.push_back(make_block_sums(sites, 1));
     walker_.prepare(block, b);
+    if (hessians_) hessians_->begin_block(b);
     for (int64_t begin = 0; begin < tokens_.count(); begin += wave) {
       const int64_t count = std::min(wave, tokens_.count() - begin);
       GQ_RETURN_IF_ERROR(parallel(context_.pool, count, [&](int64_t i, int thread) {
@@ -118,6 +132,7 @@ class Measurement {
         }
         const auto observe = [&](int site, const model::SequenceView& sequence, const ops::Operand& x) {
           add_input(sites[site], sequence, x, partial[i][site]);
+          if (hessians_) hessians_->observe(site, begin + i, sequence, x);
           return absl::OkStatus();
         };
         return walker_.walk(block, hidden_, begin + i, thread, observe);
@@ -126,7 +141,7 @@ class Measurement {
     }
     GQ_ASSIGN_OR_RETURN(const BlockSums all, sums.finish());
     if (shard_.rank() == 0) writer_.add_block(b, sites, all);
-    return absl::OkStatus();
+    return hessians_ ? hessians_->end_block() : absl::OkStatus();
   }
 
   StageContext& context_;
@@ -137,7 +152,9 @@ class Measurement {
   BlockWalker walker_;
   ActivationBudget& budget_;
   HiddenStates hidden_;
+  std::string digest_;  // of all ranks' tokens
   StatisticsWriter writer_;
+  std::optional<HessianCollector> hessians_;
 };
 
 json languages_summary(const TokenSet& tokens) {
@@ -172,7 +189,7 @@ Status run_calibrate(StageContext& context) {
   if (statistics != "none") {
     ActivationBudget budget(context.env, context.task.artifact, size_parameter(with, "hiddenStatesBudget"));
     Measurement measurement(context, source, tokens, compute, budget);
-    GQ_RETURN_IF_ERROR(measurement.run());
+    GQ_RETURN_IF_ERROR(measurement.run(statistics == "hessian"));
     experts = measurement.experts();
   }
   context.summary = {{"sequence_length", tokens.length},         {"sequences", tokens.count()},

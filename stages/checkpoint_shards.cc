@@ -22,16 +22,30 @@ int shard_of(int64_t b) {
   return static_cast<int>(b) + 1;
 }
 
+int shard_count(const ModelSource& source) {
+  return static_cast<int>(source.config.block_count) + 1;
+}
+
 }  // namespace
+
+std::string shard_file_of(const ModelSource& source, int64_t b) {
+  return formats::shard_file_name(shard_of(b), shard_count(source));
+}
+
+std::string report_file_of(int64_t b) {
+  return absl::StrFormat("block-%05d.json", b);
+}
 
 CheckpointShards::CheckpointShards(base::Env& env, const ModelSource& source, const Plan& plan, ShardsOptions options,
                                    formats::CheckpointWriter writer)
     : env_(env), source_(source), plan_(plan), options_(std::move(options)), writer_(std::move(writer)) {
+  range_ = options_.part.value_or(BlockRange{0, source_.config.block_count});
+  committed_ = range_.begin;
   outer_committed_ = writer_.is_committed(0);
   // A block counts only if its report is there too: it is written first, so this fails only after a hand's work.
-  while (committed_blocks_ < source_.config.block_count && writer_.is_committed(shard_of(committed_blocks_)) &&
-         env_.exists(report_path(committed_blocks_))) {
-    ++committed_blocks_;
+  while (committed_ < range_.end && writer_.is_committed(shard_of(committed_)) &&
+         env_.exists(report_path(committed_))) {
+    ++committed_;
   }
 }
 
@@ -40,7 +54,7 @@ StatusOr<std::unique_ptr<CheckpointShards>> CheckpointShards::open(base::Env& en
   GQ_RETURN_IF_ERROR(env.make_folders(options.report_folder));
   formats::CheckpointWriterOptions writer_options;
   writer_options.folder = options.folder;
-  writer_options.shard_count = static_cast<int>(source.config.block_count) + 1;
+  writer_options.shard_count = shard_count(source);
   writer_options.key = options.key;
   GQ_ASSIGN_OR_RETURN(formats::CheckpointWriter writer, formats::CheckpointWriter::open(env, writer_options));
   return std::unique_ptr<CheckpointShards>(
@@ -50,13 +64,15 @@ StatusOr<std::unique_ptr<CheckpointShards>> CheckpointShards::open(base::Env& en
 uint64_t CheckpointShards::missing_bytes() const {
   uint64_t bytes = 0;
   for (size_t i = 0; i < plan_.forecast.shard_bytes.size(); ++i) {
-    if (!writer_.is_committed(static_cast<int>(i))) bytes += plan_.forecast.shard_bytes[i];
+    const auto block = static_cast<int64_t>(i) - 1;
+    const bool ours = block < 0 ? !options_.part : block >= range_.begin && block < range_.end;
+    if (ours && !writer_.is_committed(static_cast<int>(i))) bytes += plan_.forecast.shard_bytes[i];
   }
   return bytes;
 }
 
 std::string CheckpointShards::report_path(int64_t b) const {
-  return base::join_path(options_.report_folder, absl::StrFormat("block-%05d.json", b));
+  return base::join_path(options_.report_folder, report_file_of(b));
 }
 
 Status CheckpointShards::commit_outer(std::vector<formats::StreamedTensor> tensors) {
@@ -84,6 +100,13 @@ Status CheckpointShards::write_block(QuantizedBlock& block) {
   return writer_.commit_shard(shard_of(block.index), tensors);
 }
 
+Status CheckpointShards::adopt_block(int64_t b, const std::string& shard, const std::string& sha256,
+                                     const std::string& report) {
+  GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env_, report));
+  GQ_RETURN_IF_ERROR(base::write_file_atomically(env_, report_path(b), text));
+  return writer_.adopt_shard(shard_of(b), shard, sha256);
+}
+
 StatusOr<LoadedBlock> read_committed_block(base::Env& env, const ModelSource& source, const Plan& plan,
                                            const std::string& folder, int64_t b) {
   const auto quantized = [&plan](const std::string& name) {
@@ -93,8 +116,8 @@ StatusOr<LoadedBlock> read_committed_block(base::Env& env, const ModelSource& so
   LoadFilter filter;
   filter.weight = [&](const std::string& name) { return !quantized(name); };
   GQ_ASSIGN_OR_RETURN(LoadedBlock loaded, load_block(source, b, filter));
-  const std::string file = formats::shard_file_name(shard_of(b), static_cast<int>(source.config.block_count) + 1);
-  GQ_ASSIGN_OR_RETURN(const formats::Checkpoint shard, formats::Checkpoint::open_shards(env, folder, {file}));
+  GQ_ASSIGN_OR_RETURN(const formats::Checkpoint shard,
+                      formats::Checkpoint::open_shards(env, folder, {shard_file_of(source, b)}));
   for (const model::TensorSpec& spec : source.block(b)) {
     if (!quantized(spec.name)) continue;
     GQ_ASSIGN_OR_RETURN(formats::GptqWeight packed,
@@ -118,6 +141,7 @@ Status CheckpointShards::read_report(int64_t b, json& summary) const {
 
 StatusOr<uint64_t> CheckpointShards::finish() {
   GQ_RETURN_IF_ERROR(background_.wait());
+  if (options_.part) return writer_.file_bytes();
   GQ_ASSIGN_OR_RETURN(std::string config_json, source_.texts->read("config.json"));
   formats::GptqSettings settings;
   settings.grid = plan_.options.grid;

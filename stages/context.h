@@ -56,6 +56,8 @@ Status run_analyze(StageContext& context);
 Status run_calibrate(StageContext& context);
 Status run_plan(StageContext& context);
 Status run_quantize(StageContext& context);
+Status run_quantize_part(StageContext& context);
+Status run_quantize_join(StageContext& context);  // a quantize stage that has parts among its inputs; one rank
 Status run_validate(StageContext& context);
 
 }  // namespace gridquant::stages

@@ -92,7 +92,8 @@ uint64_t block_peak(const std::vector<SiteWeights>& sites, const MemorySetting& 
     const uint64_t hessian = k * k * kFloat;
     const uint64_t stored = stored_bytes(sites, s);
     // The result's pages are touched as the partial sums are given back.
-    most = std::max(most, stored + codes + std::max(hessian, gram_partials(k, setting.ranks)));
+    most = std::max(most,
+                    stored + codes + (setting.forward ? std::max(hessian, gram_partials(k, setting.ranks)) : hessian));
     const uint64_t solver = 2 * k * kFactorColumns * kFloat + threads * k * kTileRows * (2 * kFloat + 1);
     uint64_t solved = 0;  // stored bytes of the site that are gone already
     for (const Weight& w : sites[s].weights) {
@@ -101,6 +102,7 @@ uint64_t block_peak(const std::vector<SiteWeights>& sites, const MemorySetting& 
       solved += w.stored;
       most = std::max(most, stored - solved + codes + hessian + solver + w.elements * kFloat);
     }
+    if (!setting.forward) continue;
     // Made again from their codes and packed for products: as many at once as there are threads.
     const uint64_t at_once = std::min<uint64_t>(threads, sites[s].weights.size());
     most =
@@ -141,7 +143,7 @@ uint64_t forecast_memory(const ModelSource& source, const Plan& plan, const Toke
   const uint64_t ahead = setting.prefetch && source.config.block_count > 1 ? stored : 0;
   uint64_t activations = 0;
   uint64_t spilled_at_once = 0;
-  if (plan.solver == "gptq") {
+  if (plan.solver == "gptq" && setting.forward) {
     uint64_t left = setting.budget;
     const uint64_t buffers[] = {rows * static_cast<uint64_t>(source.config.hidden_size) * kFloat,
                                 rows * static_cast<uint64_t>(widest_site(source, 0).per_token) * element,

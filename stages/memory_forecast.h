@@ -15,7 +15,8 @@ struct MemorySetting {
   int threads = 1;
   uint64_t budget = 0;  // hiddenStatesBudget
   bool prefetch = true;
-  int ranks = 1;  // `tokens` are then one rank's
+  int ranks = 1;        // `tokens` are then one rank's
+  bool forward = true;  // false: Hessians are read, `tokens` are not looked at
 };
 
 // Bytes of a rank's largest resident set. Within 10 % of what was measured (bench/README.md).

@@ -16,11 +16,17 @@ constexpr const char* kLockFile = "lock";  // held by the worker while it runs
 
 using StageFn = Status (*)(StageContext&);
 
-StageFn body_of(const std::string& uses) {
+bool has_parts(const Task& task) {
+  return std::ranges::any_of(task.inputs, [](const auto& input) { return is_part_input(input.first); });
+}
+
+StageFn body_of(const Task& task) {
+  const std::string& uses = task.uses;
   if (uses == "analyze") return run_analyze;
   if (uses == "calibrate") return run_calibrate;
   if (uses == "plan") return run_plan;
-  if (uses == "quantize") return run_quantize;
+  if (uses == "quantize") return has_parts(task) ? run_quantize_join : run_quantize;
+  if (uses == kPartStage) return run_quantize_part;
   if (uses == "validate") return run_validate;
   return nullptr;
 }
@@ -101,7 +107,7 @@ Status check_cancelled(const StageContext& context, std::string_view where) {
 
 Status run_stage(StageContext& context) {
   const StageInfo* info = find_stage(context.task.uses);
-  const StageFn body = body_of(context.task.uses);
+  const StageFn body = body_of(context.task);
   if (info == nullptr || body == nullptr) return unknown_stage(context.task.uses);
   Task task = context.task;
   GQ_ASSIGN_OR_RETURN(task.with, complete_parameters(*info, context.task.with));
@@ -116,8 +122,9 @@ Status run_stage(StageContext& context) {
   StageContext inner{task,        context.env,      context.clock,     context.pool,
                      context.cpu, context.progress, context.cancelled, context.comm};
   const auto run_body = [&] { return guard_memory([&] { return body(inner); }); };
-  // plan reads a few files and thinks: one rank does.
-  const Status status = task.uses == "plan" ? on_first_rank(context.comm, run_body) : run_body();
+  // plan reads a few files and thinks, and so does quantize where parts did its work: one rank does.
+  const bool alone = body == run_plan || body == run_quantize_join;
+  const Status status = alone ? on_first_rank(context.comm, run_body) : run_body();
   context.summary = inner.summary;
   GQ_RETURN_IF_ERROR(status);
   return on_first_rank(context.comm, [&] { return guard_memory([&] { return commit(inner); }); });

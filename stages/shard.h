@@ -28,6 +28,7 @@ class Shard {
   int ranks() const { return comm_.size(); }
   bool alone() const { return comm_.size() == 1; }
 
+  int64_t length() const { return length_; }  // tokens of a sequence
   int64_t all_sequences() const { return sequences_; }
   int64_t all_groups() const { return static_cast<int64_t>(groups_.size()); }
   // Numbers of the row groups of a rank; they follow each other from rank to rank. None, where there are more ranks

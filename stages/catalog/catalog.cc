@@ -144,8 +144,9 @@ StageInfo calibrate() {
                  int_field("seed", "0", 0, 2'147'483'647, "Decides which windows of the texts are taken."),
                  bool_field("shuffle", "true", "Take windows from all over the text; false takes the first ones."),
                  packing_field(),
-                 enum_field("statistics", "diagonal", {"none", "diagonal"},
-                            "What is measured: diagonal of the Hessian, mean and maximum of |x|; none only tokenizes."),
+                 enum_field("statistics", "diagonal", {"none", "diagonal", "hessian"},
+                            "What is measured: diagonal of the Hessian, mean and maximum of |x|; hessian also stores "
+                            "every site's Hessian, for quantize with 'parallelism'; none only tokenizes."),
                  prefetch_field(), budget_field(), generation_memory_field(), compute_field()},
       .one_of = {"datasets", "generate"}};
 }
@@ -192,6 +193,16 @@ StageInfo quantize() {
                      budget_field(), compute_field()}};
 }
 
+// What `parallelism: blocks` makes of a quantize stage, beside the stage itself, which joins the parts.
+StageInfo quantize_part() {
+  return {.name = kPartStage,
+          .doc = "Quantizes a range of blocks from what calibrate stored.",
+          .inputs = {"analyze", "calibrate", "plan"},
+          .fields = {enum_field("output", "gptq", {"gptq"}, "Format of the checkpoint."), prefetch_field(),
+                     compute_field(), int_field("part", "1", 1, kMaxParts, "Which of the parts, from 1."),
+                     int_field("parts", "1", 1, kMaxParts, "How many parts there are.")}};
+}
+
 StageInfo validate() {
   return {.name = "validate",
           .version = 2,
@@ -211,10 +222,21 @@ std::span<const StageInfo> all_stages() {
 }
 
 const StageInfo* find_stage(std::string_view name) {
+  static const StageInfo part = quantize_part();
+  if (name == part.name) return &part;
   for (const StageInfo& stage : all_stages()) {
     if (stage.name == name) return &stage;
   }
   return nullptr;
+}
+
+std::string part_input(int number) {
+  std::string digits = std::to_string(number);
+  return std::string(kPartStage) + "." + std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
+}
+
+bool is_part_input(std::string_view input) {
+  return input.starts_with(std::string(kPartStage) + ".");
 }
 
 }  // namespace gridquant::stages

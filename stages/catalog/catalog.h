@@ -35,7 +35,14 @@ struct StageInfo {
   std::vector<std::string> one_of = {};  // lists of which at least one must be given, and not empty
 };
 
-std::span<const StageInfo> all_stages();             // in pipeline order
-const StageInfo* find_stage(std::string_view name);  // null if unknown
+std::span<const StageInfo> all_stages();             // that `uses:` may name, in pipeline order
+const StageInfo* find_stage(std::string_view name);  // of all_stages(), or kPartStage; null if unknown
+
+// A part of a quantize stage with `parallelism: blocks`: made by the spec, never named in a file.
+inline constexpr char kPartStage[] = "quantize-part";
+inline constexpr int kMaxParts = 256;
+// The name under which the joining stage has its part number 1, 2, ... among its inputs; in order.
+std::string part_input(int number);
+bool is_part_input(std::string_view input);
 
 }  // namespace gridquant::stages

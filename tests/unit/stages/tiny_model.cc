@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "stages/catalog/catalog.h"
 #include "stages/shard.h"
 
 namespace gridquant::stages::testing {
@@ -191,7 +192,7 @@ Status World::run(const Run& run) {
     task.with = {{"datasets", datasets("")}, {"samples", 10}, {"sequenceLength", 64}, {"compute", "fp32"}};
   }
   if (run.uses == "plan") task.with = {{"groupSize", 32}};
-  if (run.uses == "quantize") task.with = {{"compute", "fp32"}};
+  if (run.uses == "quantize" || run.uses == kPartStage) task.with = {{"compute", "fp32"}};
   if (run.uses == "validate") {
     task.with = {{"datasets", datasets("eval.")}, {"sequenceLength", 64}, {"compute", "fp32"}};
   }
@@ -199,6 +200,7 @@ Status World::run(const Run& run) {
   for (const char* input : {"analyze", "calibrate", "plan", "quantize"}) {
     if (input != run.uses) task.inputs[input] = absl::StrCat("/a/", input);
   }
+  for (const auto& [input, folder] : run.inputs) task.inputs[input] = folder;
   const auto run_rank = [&](comm::Communicator& comm, ProgressSink& progress) -> Status {
     device::ThreadPool pool(run.threads);
     base::Env& used = run.env != nullptr ? *run.env : *env;

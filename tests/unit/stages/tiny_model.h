@@ -63,7 +63,8 @@ class World {
     int threads = 2;
     base::Env* env = nullptr;  // default: World's own
     std::string key = {};
-    int ranks = 1;  // on threads; only the first one's summary and progress are kept
+    int ranks = 1;                                   // on threads; only the first one's summary and progress are kept
+    std::map<std::string, std::string> inputs = {};  // beside, or instead of, /a/<stage>
   };
   Status run(const Run& run);
   // Stages in order up to and with `last`, with their own parameters by name. Stops at the first error.
