@@ -121,9 +121,9 @@ void check_scalar(const YNode& node, const FormatField& field, const YNode* key,
   const auto issue = check_value(value, field, name_of(field, key));
   if (!issue) return;
   if (value.is_string() && node.text.find("${") != std::string::npos) {
-    return report(
-        {Code::kNotAvailableHere, "expressions are evaluated only in 'with', 'if' and 'resources'", "write the value"},
-        node.at, sink);
+    return report({Code::kNotAvailableHere,
+                   "expressions are evaluated only in 'with', 'if', 'resources' and 'parallelism'", "write the value"},
+                  node.at, sink);
   }
   Issue shown = *issue;
   if (shown.code == Code::kBadChoice && shown.hint.empty()) shown.hint = sink.suggest(node.text, field.choices);
@@ -149,6 +149,12 @@ void check_list(const YNode& node, const FormatField& field, const YNode* key, S
       sink.add(Code::kListedTwice, item->at, "'" + shorten(item->text) + "' is listed twice", "remove one of the two");
     }
   }
+}
+
+// Whether one of the words that may stand for a map does.
+bool is_choice(const YNode& node, const FormatField& field) {
+  return node.kind == YNode::Kind::kScalar &&
+         std::find(field.choices.begin(), field.choices.end(), node.text) != field.choices.end();
 }
 
 bool is_refused(const YNode& key, const FormatField& field) {
@@ -186,6 +192,7 @@ std::string describe_shape(const FormatField& field) {
     case Shape::kObjectList:
       return "a list of maps";
     case Shape::kObject:
+      return field.choices.empty() ? "a map" : "'" + field.choices.front() + "' or a map";
     case Shape::kMap:
     case Shape::kWith:
       return "a map";
@@ -198,6 +205,9 @@ std::string describe_shape(const FormatField& field) {
 Issue wrong_type(const YNode& node, const FormatField& field, const YNode* key) {
   std::string hint;
   if (node.kind == YNode::Kind::kNull) hint = "write a value or remove the key";
+  if (!field.choices.empty() && field.shape == Shape::kObject) {
+    hint = "write {" + field.fields.front().name + ": N}";
+  }
   return {Code::kWrongType, name_of(field, key) + " must be " + describe_shape(field) + ", not " + describe(node),
           hint};
 }
@@ -268,6 +278,7 @@ void check_shape(const YNode& node, const FormatField& field, const YNode* key, 
     case Shape::kObjectList:  // only in the catalog, where with.cc reads it
       return;
     case Shape::kObject:
+      if (is_choice(node, field)) return;
       if (node.kind != YNode::Kind::kMap) return report(wrong_type(node, field, key), node.at, sink);
       check_keys(node, field, key, sink);
       for (const YEntry& entry : node.entries) {

@@ -48,6 +48,8 @@ constexpr auto kCodes = std::to_array<CodeInfo>({
     {Code::kImpossibleResources, "The resources asked for contradict each other.", "Change one of the two values."},
     {Code::kNotOnThisMachine, "This build runs one rank on the CPU; the stage asks for more.",
      "Remove 'gpusPerRank' and 'nodeSelector', or submit the pipeline to a cluster that has them."},
+    {Code::kParallelism, "'parallelism' asks for what the stage, or what it reads, cannot give.",
+     "Only quantize runs in parts; with 'solver: gptq' its calibrate stage needs 'statistics: hessian'."},
 
     {Code::kExpressionSyntax, "An expression cannot be read.",
      "Literals, params.X, matrix.X, stages.NAME.state, == != < <= > >= && || ! and parentheses."},

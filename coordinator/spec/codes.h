@@ -42,6 +42,7 @@ enum class Code : int {
   kMatrixMismatch = 208,
   kImpossibleResources = 209,
   kNotOnThisMachine = 210,
+  kParallelism = 211,
   // Expressions.
   kExpressionSyntax = 301,
   kUndefinedName = 302,

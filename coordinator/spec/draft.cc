@@ -84,7 +84,7 @@ void read_resources(const YNode* resources, StageDraft& draft, const Context& co
 void read_uses(StageDraft& draft, const Context& context) {
   const YNode* uses = scalar(draft.node, "uses");
   if (uses == nullptr) return;
-  draft.info = stages::find_stage(uses->text);
+  draft.info = uses->text == stages::kPartStage ? nullptr : stages::find_stage(uses->text);
   if (draft.info != nullptr) {
     draft.settings.uses = draft.info->name;
     draft.settings.version = draft.info->version;
@@ -127,6 +127,14 @@ const YNode* map_of(const YNode* map, std::string_view key) {
   return node != nullptr && node->kind == YNode::Kind::kMap ? node : nullptr;
 }
 
+void read_parallelism(StageDraft& draft) {
+  const YEntry* entry = find_entry(*draft.node, "parallelism");
+  if (entry == nullptr) return;
+  if (entry->value->kind == YNode::Kind::kScalar && entry->value->text == "blocks") draft.parts = kDefaultParts;
+  take(map_of(draft.node, "parallelism"), "blocks", read_small, draft.parts);
+  if (draft.parts >= 1 && draft.parts <= stages::kMaxParts) draft.parallelism = entry;
+}
+
 StageDraft read_stage(const YEntry& entry, const StagePlan& defaults, const Context& context) {
   StageDraft draft{
       .key = entry.key, .node = entry.value, .info = nullptr, .needs = {}, .instances = {}, .settings = defaults};
@@ -141,6 +149,7 @@ StageDraft read_stage(const YEntry& entry, const StagePlan& defaults, const Cont
   take(draft.node, "timeout", read_duration, draft.settings.timeout_ms);
   take(draft.node, "deadline", read_duration, draft.settings.deadline_ms);
   read_resources(map_of(draft.node, "resources"), draft, context);
+  read_parallelism(draft);
   const YEntry* matrix = find_entry(*draft.node, "matrix");
   draft.has_matrix = matrix != nullptr && matrix->value->kind == YNode::Kind::kMap;
   if (draft.has_matrix) {

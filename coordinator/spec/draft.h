@@ -35,7 +35,9 @@ struct StageDraft {
   StagePlan settings = {};               // uses, version, retry, timeout and resources; the rest comes later
   bool needs_broken = false;             // an unknown or circular need: what it reads cannot be judged
   bool has_matrix = false;
-  bool has_unknown_keys = false;  // one of them may be a misspelt 'needs' or 'with'
+  const YEntry* parallelism = nullptr;  // null: none, or none that makes sense
+  int parts = 0;                        // of parallelism
+  bool has_unknown_keys = false;        // one of them may be a misspelt 'needs' or 'with'
 };
 
 inline constexpr int kMaxInstances = 256;  // of one matrix

@@ -108,6 +108,20 @@ FormatField param() {
                  {.name = "maximum", .shape = Shape::kNumber, .doc = "Largest value (int, number)."}});
 }
 
+FormatField parallelism() {
+  FormatField field = object("parallelism",
+                             "Of quantize: independent stages <stage>-part-1, ... that each do a range of blocks, and "
+                             "<stage> itself, which joins them; blocks alone means 4 of them.",
+                             {{.name = "blocks",
+                               .shape = Shape::kInt,
+                               .doc = "How many parts. The result does not depend on it.",
+                               .required = true,
+                               .minimum = 1,
+                               .maximum = stages::kMaxParts}});
+  field.choices = {"blocks"};
+  return field;
+}
+
 FormatField stage() {
   FormatField matrix_values{.name = "", .shape = Shape::kScalarList, .doc = "Values; the stage runs once for each."};
   FormatField matrix = map_of("matrix", "Runs the stage once for every combination of values, as <stage>-<value>.",
@@ -123,6 +137,7 @@ FormatField stage() {
         .shape = Shape::kCondition,
         .doc = "Runs only if this holds, evaluated when all needs are over: ${stages.plan.state == 'succeeded'}."},
        std::move(matrix),
+       parallelism(),
        retry(),
        timeout(),
        duration("deadline", "Longest time from when the stage could first start, over all attempts and pauses."),

@@ -39,8 +39,9 @@ struct FormatField {
   Shape shape = Shape::kString;
   std::string doc = {};
   bool required = false;
-  std::string default_value = {};                    // JSON text, for the schema; "" = none
-  std::vector<std::string> choices = {};             // of a kString, kInt or kNumber, or of kChoiceList's elements
+  std::string default_value = {};  // JSON text, for the schema; "" = none
+  // Of a kString, kInt or kNumber, or of kChoiceList's elements; of a kObject: words that may stand for it.
+  std::vector<std::string> choices = {};
   std::optional<double> minimum = {}, maximum = {};  // kInt, kNumber; kDuration in ms, kSize in bytes
   std::vector<FormatField> fields = {};
   std::vector<std::string> one_of = {};  // kObject: lists of which at least one must be given, and not empty
@@ -51,6 +52,7 @@ struct FormatField {
 
 inline constexpr int kMaxRanks = 4096;  // of a gang
 inline constexpr int kMaxGpusPerRank = 16;
+inline constexpr int kDefaultParts = 4;  // of `parallelism: blocks`
 inline constexpr char kApiVersion[] = "gridquant/v1";
 inline constexpr char kKind[] = "Pipeline";
 inline constexpr char kBatchKind[] = "Batch";

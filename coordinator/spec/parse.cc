@@ -3,6 +3,7 @@
 
 #include "coordinator/spec/check.h"
 #include "coordinator/spec/condition.h"
+#include "coordinator/spec/fan_out.h"
 #include "coordinator/spec/graph.h"
 #include "coordinator/spec/resources.h"
 #include "coordinator/spec/scalars.h"
@@ -117,6 +118,7 @@ Pipeline read_document(YDocument& document, const Context& context) {
     const int index = static_cast<int>(i);
     pipeline.stages.push_back(assembler.plan(index, conditions.read(index)));
   }
+  fan_out(drafts, graph, context, pipeline.stages);
   return pipeline;
 }
 

@@ -19,12 +19,13 @@ struct RetryPolicy {
 };
 
 struct StagePlan {
-  std::string name;                           // "quantize"; with a matrix "quantize-<value>-<value>"
-  std::string uses;                           // catalog name
-  int version = 1;                            // of the catalog entry
-  std::vector<std::string> needs;             // names of StagePlans
-  std::map<std::string, std::string> inputs;  // catalog name of the producing stage -> name of the StagePlan
-  nlohmann::json with;                        // complete, paths absolute, expressions over params and matrix replaced
+  std::string name;                // "quantize"; with a matrix "quantize-<value>-<value>"
+  std::string uses;                // catalog name
+  int version = 1;                 // of the catalog entry
+  std::vector<std::string> needs;  // names of StagePlans
+  // Catalog name of the producing stage (of a part: stages::part_input) -> name of the StagePlan.
+  std::map<std::string, std::string> inputs;
+  nlohmann::json with;    // complete, paths absolute, expressions over params and matrix replaced
   std::string condition;  // expression over stages.*; "" = always. Evaluated when all needs are over
   std::map<std::string, std::string> matrix;  // this instance's values
   RetryPolicy retry;
@@ -45,7 +46,7 @@ struct Pipeline {
   std::string queue = "default";  // whose quota it counts against, on a cluster
   int priority = 0;               // -100 to 100
   int64_t deadline_ms = 0;        // of the whole run, from its start; 0 = none
-  std::vector<StagePlan> stages;  // in file order, matrix expanded; acyclic
+  std::vector<StagePlan> stages;  // in file order, matrix and parallelism expanded; acyclic
 };
 
 }  // namespace gridquant::spec

@@ -1,4 +1,4 @@
-// Expressions in resources become plain scalars of the tree.
+// Expressions in resources and parallelism become plain scalars of the tree.
 #include "coordinator/spec/resources.h"
 
 #include <map>
@@ -24,7 +24,9 @@ void bind_resources(YDocument& document, const Params& params, const Context& co
   if (stages == nullptr) return;
   Found found;
   for (const YEntry& stage : stages->entries) {
-    if (const YNode* resources = find(*stage.value, "resources")) collect(*resources, found);
+    for (const char* key : {"resources", "parallelism"}) {
+      if (const YNode* node = find(*stage.value, key)) collect(*node, found);
+    }
   }
   if (found.empty()) return;
   const MatrixValues no_matrix;

@@ -1,4 +1,4 @@
-// Parameters in 'resources': ${params.ranks} instead of a number.
+// Parameters in 'resources' and 'parallelism': ${params.ranks} instead of a number.
 #pragma once
 
 #include "coordinator/spec/context.h"
@@ -7,8 +7,9 @@
 
 namespace gridquant::spec {
 
-// Puts the values of parameters in the place of expressions in every stage's 'resources', before anything checks or
-// reads them there. A parameter without a value (gridquant validate) counts as 1. Reports what cannot be evaluated.
+// Puts the values of parameters in the place of expressions in every stage's 'resources' and 'parallelism', before
+// anything checks or reads them there. A parameter without a value (gridquant validate) counts as 1. Reports what
+// cannot be evaluated.
 void bind_resources(YDocument& document, const Params& params, const Context& context);
 
 }  // namespace gridquant::spec

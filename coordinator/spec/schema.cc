@@ -24,7 +24,7 @@ Json schema_of(const FormatField& field, bool expressions);
 Json choices(const FormatField& field) {
   Json values = Json::array();
   for (const std::string& choice : field.choices)
-    values.push_back(Json(read_scalar(choice, field.shape == Shape::kString)));
+    values.push_back(Json(read_scalar(choice, field.shape == Shape::kString || field.shape == Shape::kObject)));
   return values;
 }
 
@@ -39,7 +39,8 @@ Json object_schema(const FormatField& field, bool expressions) {
   Json properties = Json::object();
   Json required = Json::array();
   for (const FormatField& inner : field.fields) {
-    properties[inner.name] = schema_of(inner, expressions || inner.name == "resources");
+    const bool evaluated = inner.name == "resources" || inner.name == "parallelism";
+    properties[inner.name] = schema_of(inner, expressions || evaluated);
     if (inner.required) required.push_back(inner.name);
   }
   schema["properties"] = std::move(properties);
@@ -111,7 +112,8 @@ Json plain_schema(const FormatField& field, bool expressions) {
     case Shape::kObjectList:
       return list_of(object_schema(field, expressions), field.required);
     case Shape::kObject:
-      return object_schema(field, expressions);
+      if (field.choices.empty()) return object_schema(field, expressions);
+      return {{"anyOf", {{{"enum", choices(field)}}, object_schema(field, expressions)}}};
     case Shape::kMap:
       return map_schema(field);
     case Shape::kWith:

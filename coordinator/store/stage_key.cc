@@ -1,6 +1,7 @@
 // Keys of stages from the pipeline, the catalog's field types and fingerprints.
 #include "coordinator/store/stage_key.h"
 
+#include <algorithm>
 #include <set>
 #include <span>
 
@@ -65,7 +66,7 @@ class KeyMaker {
       const auto plan = plans_.find(name);
       if (plan == plans_.end()) return absl::InternalError("stage " + stage.name + " reads the unknown stage " + name);
       GQ_RETURN_IF_ERROR(make(*plan->second));
-      inputs[uses] = keys.at(name).key;
+      if (!stages::is_part_input(uses)) inputs[uses] = keys.at(name).key;
     }
     GQ_RETURN_IF_ERROR(annotate(digest(stage, std::move(inputs)), "stage " + stage.name));
     return absl::OkStatus();
@@ -77,6 +78,10 @@ class KeyMaker {
   Status digest(const spec::StagePlan& stage, json inputs) {
     json components = {
         {"uses", stage.uses}, {"version", stage.version}, {"inputs", std::move(inputs)}, {"cpu", options_.cpu_kind}};
+    // The result is the same for any number of parts, but not that of one stage that sees what it has quantized.
+    if (std::ranges::any_of(stage.inputs, [](const auto& input) { return stages::is_part_input(input.first); })) {
+      components["parallelism"] = "blocks";
+    }
     json with = stage.with;
     if (with.is_object() && with.contains("compute") && with["compute"].is_string()) {
       GQ_ASSIGN_OR_RETURN(components["compute"], options_.resolve_compute(with["compute"].get<std::string>()));

@@ -100,8 +100,8 @@ TEST(GoldenFiles, ShowEveryCode) {
   }
   for (const char* code : {"GQ0003", "GQ0004", "GQ0005", "GQ0006", "GQ0008", "GQ0101", "GQ0102", "GQ0103", "GQ0104",
                            "GQ0105", "GQ0106", "GQ0107", "GQ0108", "GQ0109", "GQ0110", "GQ0111", "GQ0201", "GQ0202",
-                           "GQ0203", "GQ0204", "GQ0205", "GQ0206", "GQ0207", "GQ0208", "GQ0209", "GQ0210", "GQ0301",
-                           "GQ0302", "GQ0303", "GQ0304", "GQ0401", "GQ0402", "GQ0403", "GQ0404"}) {
+                           "GQ0203", "GQ0204", "GQ0205", "GQ0206", "GQ0207", "GQ0208", "GQ0209", "GQ0210", "GQ0211",
+                           "GQ0301", "GQ0302", "GQ0303", "GQ0304", "GQ0401", "GQ0402", "GQ0403", "GQ0404"}) {
     EXPECT_THAT(all, testing::HasSubstr(code));
   }
 }
