@@ -13,6 +13,7 @@
 
 #include "coordinator/store/stage_key.h"
 #include "coordinator/store/workdir.h"
+#include "stages/catalog/catalog.h"
 
 namespace {
 std::atomic<int> syncs = 0;  // of files, by anybody in this process
@@ -255,6 +256,34 @@ TEST_F(KeyTest, AutoAndWhatItMeansHereAreOneKey) {
   const std::string automatic = keys("bf16").at("calibrate").key;
   with("calibrate")["compute"] = "bf16";
   EXPECT_EQ(keys("bf16").at("calibrate").key, automatic);
+}
+
+TEST_F(KeyTest, TheNumberOfPartsIsNotInTheJoinedKey) {
+  const auto joined = [&](int parts) {
+    pipeline_.stages.resize(2);
+    const auto plan = [](const std::string& name, const char* uses) {
+      spec::StagePlan stage;
+      stage.name = name;
+      stage.uses = uses;
+      stage.inputs = {{"analyze", "analyze"}};
+      stage.with = json::object();
+      return stage;
+    };
+    spec::StagePlan join = plan("q", "quantize");
+    for (int number = 1; number <= parts; ++number) {
+      spec::StagePlan part = plan("q-part-" + std::to_string(number), stages::kPartStage);
+      part.with = {{"part", number}, {"parts", parts}};
+      join.inputs[stages::part_input(number)] = part.name;
+      pipeline_.stages.push_back(part);
+    }
+    pipeline_.stages.push_back(join);
+    return keys();
+  };
+  const auto none = joined(0), two = joined(2), three = joined(3);
+  EXPECT_EQ(two.at("q").key, three.at("q").key);
+  EXPECT_NE(two.at("q").key, none.at("q").key) << "in sequence the bytes are others";
+  EXPECT_NE(two.at("q-part-1").key, two.at("q-part-2").key);
+  EXPECT_NE(two.at("q-part-1").key, three.at("q-part-1").key);
 }
 
 TEST_F(KeyTest, AMissingPathNamesStageAndParameter) {

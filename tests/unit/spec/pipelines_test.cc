@@ -53,7 +53,7 @@ TEST(Pipelines, GptqAsksForItsFiles) {
 }
 
 TEST(Pipelines, ExamplesOfDataAreValid) {
-  for (const char* file : {"mixture.yaml", "generated.yaml"}) {
+  for (const char* file : {"mixture.yaml", "generated.yaml", "fanout.yaml"}) {
     const std::string text = read_source_file(std::string("pipelines/") + file);
     const ParseResult result = parse_pipeline(text, {.file = file, .params_required = false});
     EXPECT_TRUE(result.pipeline) << render_text(result.diagnostics, text, false);
