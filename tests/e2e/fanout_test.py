@@ -78,7 +78,7 @@ def killed_part(run, expected, checks):
     process = subprocess.Popen(run.command({"tasks": 1}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                cwd=run.folder)
     deadline = time.monotonic() + TIMEOUT_S
-    while not list((run.work / "artifacts").glob("quantize-part-*/blocks/block-*.json")):
+    while not list((run.work / "artifacts").glob("quantize-part-*/shards/.gridquant/shard-*.json")):
         if process.poll() is not None or time.monotonic() > deadline:
             break
         time.sleep(0.002)
