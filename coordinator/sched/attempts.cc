@@ -17,6 +17,10 @@ int64_t backoff_ms(const spec::RetryPolicy& policy, int failures) {
   return static_cast<int64_t>(std::min(wait, static_cast<double>(policy.max_backoff_ms)));
 }
 
+std::string duration(int64_t ms) {
+  return ms % 1000 == 0 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
+}
+
 }  // namespace
 
 Stage* Step::find_attempt(const std::string& run, const std::string& name, uint64_t epoch) {
@@ -60,11 +64,11 @@ void Step::fail_attempt(const std::string& run, Stage& stage, const AttemptFinis
     failure.exit_code = static_cast<int>(ExitCode::kTimeout);
     failure.error_code = "DeadlineExceeded";
     const std::string after = "timed out after ";
-    failure.message =
-        stopping == "timeout"    ? after + std::to_string(stage.plan.timeout_ms / 1000) + " s (timeout of the stage)"
-        : stopping == "deadline" ? after + std::to_string(stage.plan.deadline_ms / 1000) + " s (deadline of the stage)"
-                                 : "not all its ranks had started after " +
-                                       std::to_string(scheduler_.limits_.timing.start_timeout_ms / 1000) + " s";
+    failure.message = stopping == "timeout" ? after + duration(stage.plan.timeout_ms) + " (timeout of the stage)"
+                      : stopping == "deadline"
+                          ? after + duration(stage.plan.deadline_ms) + " (deadline of the stage)"
+                          : "not all its ranks had started after " +
+                                std::to_string(scheduler_.limits_.timing.start_timeout_ms / 1000) + " s";
     if (stopping == "deadline") return finish(run, stage, "failed", failure);
     return retry(run, stage, failure, "infrastructure");
   }

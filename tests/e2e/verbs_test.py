@@ -146,6 +146,34 @@ def waiting(checks, cluster):
     return next(row["run"] for row in cluster.json("list") if row.get("paused"))
 
 
+def late(checks, cluster):
+    """Time limits of an attempt, a stage and a run."""
+    text = """apiVersion: gridquant/v1
+kind: Pipeline
+metadata: {{name: late}}
+spec: {{{run}
+  defaults: {{retry: {{maxAttempts: 2, backoff: {{initial: 10ms, factor: 2, max: 10ms}}, on: [infrastructure]}}}},
+  stages: {{
+    analyze: {{uses: analyze, with: {{model: "{model}"}}}},
+    calibrate: {{uses: calibrate, needs: analyze, {stage} resources: {{cores: 1}},
+      with: {{datasets: [{{path: "{data}/calibration.en.txt", language: en}}], samples: {samples},
+             sequenceLength: 128}}}}}}}}
+"""
+    cases = (("", "timeout: 500ms,", "timed out after 500 ms (timeout of the stage) (attempt 2 of 2", 2),
+             ("", "deadline: 1s,", "(deadline of the stage)", 1),
+             ("deadline: 1s,", "", "it took longer than its deadline of 1 s", None))
+    runs = []
+    for number, (run, stage, *_) in enumerate(cases):
+        path = cluster.folder / f"late-{number}.yaml"
+        path.write_text(text.format(run=run, stage=stage, samples=600 - number, model=cluster.model, data=DATA))
+        runs.append(cluster.call("submit", path, "--output", f"out-late-{number}").out.split()[0])
+    for run, (_, _, words, attempts) in zip(runs, cases):
+        view = cluster.wait_for(run, "failed", "succeeded")
+        checks.that(view["state"] == "failed" and words in view["reason"], f"it is late: {words}", view)
+        checks.that(attempts in (None, len(view["stages"][1]["attempts"])), "an attempt is repeated, a stage is not",
+                    view)
+
+
 def batch(checks, cluster):
     """A batch where a run is meant, and texts that are none."""
     path = cluster.folder / "sweep.yaml"
@@ -217,6 +245,23 @@ def elsewhere(checks, cluster):
                     f"{' '.join(arguments)}", outcome)
 
 
+def strangers(checks, cluster):
+    """What an agent's launcher starts on another node: orted, for a live lease, with its secret, and nothing else."""
+    agent = cluster.json("nodes", "list")[0]
+    ticket = {"epoch": 1, "secret": "guessed", "aliases": {"gq1": {"node": agent["node"], "address": agent["address"]}}}
+    for arguments, words in (
+            (["gq1", "ls", "-l", "/"], "only orted is started on another node, not 'ls'"),
+            (["gq1", "/bin/sh", "-c", "orted"], "only orted is started on another node, not '/bin/sh'"),
+            (["gq1", "orted", "-mca", "ess", "$(id)"], "an argument of orted would need a shell: '$(id)'"),
+            (["gq1", "orted", "--version"], "lends nothing to attempt 1, or not to this caller"),
+            (["gq1", "orted", "-mca", "ess", "env"], "lends nothing to attempt 1, or not to this caller"),
+            (["gq2", "orted"], "'gq2' is no node of this gang")):
+        outcome = Outcome(subprocess.run([cluster.binary, "rsh-agent", *arguments], capture_output=True, text=True,
+                                         timeout=30, env={**os.environ, "GRIDQUANT_GANG": json.dumps(ticket)}))
+        checks.that(outcome.status != DONE and outcome.out == "" and words in outcome.err, f"{' '.join(arguments)}",
+                    outcome)
+
+
 def dying(checks, cluster, paused):
     """A coordinator that dies under a watcher, and does not come back."""
     watcher = cluster.start("watch", paused, "--patience", "1")
@@ -240,8 +285,10 @@ def main():
         refused(checks, cluster, over, paused)
         cluster.call("queues", "set", "team", "--cores", "3")
         formats(checks, cluster, over)
+        late(checks, cluster)
         batch(checks, cluster)
         elsewhere(checks, cluster)
+        strangers(checks, cluster)
         dying(checks, cluster, paused)
     finally:
         cluster.stop()
