@@ -76,7 +76,8 @@ class Agent {
       control::AssignedState state;
       {
         absl::MutexLock lock(&sink_->mutex);
-        sink_->mutex.Await(absl::Condition(+[](Sink* sink) { return sink->fresh || sink->over; }, sink_.get()));
+        sink_->mutex.Await(absl::Condition(
+            +[](Sink* sink) { return sink->fresh || sink->over; }, sink_.get()));
         if (sink_->over) return;
         state = std::move(sink_->latest);
         sink_->fresh = false;
@@ -129,7 +130,8 @@ class Bench {
  public:
   Bench(const std::string& folder, store::StateStore& store)
       : executor_(control::make_thread_executor(1)),
-        core_({base::posix_env(), base::system_clock(), store, *executor_}, {.store = folder, .secret = "bench"}) {}
+        core_({base::posix_env(), base::system_clock(), store, *executor_},
+              {.store = folder, .store_id = "", .secret = "bench"}) {}
 
   int measure(int stages) {
     if (!core_.recover().ok()) return 1;
