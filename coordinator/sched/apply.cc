@@ -102,6 +102,7 @@ Status apply_delivered(State& state, const Record& record) {
   if (run.delivery != Delivery::kPending) return refuse(record, "it waits for no delivery");
   run.delivery_error = record.body.value("error", "");
   run.delivery = run.delivery_error.empty() ? Delivery::kDone : Delivery::kFailed;
+  run_moved(state, run);
   return absl::OkStatus();
 }
 

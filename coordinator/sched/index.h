@@ -34,6 +34,7 @@ struct StageLinks {
   std::string shape;               // queue and resources: stages of one shape fit or do not fit together
   Tick timer_ms = 0;               // its entry in Index::timers; 0: none
   bool placed = false;             // whether it stands in Index::ready
+  bool needed = false;             // whether it counts in Index::needed
   Tick order = 0;                  // then: where
   std::vector<uint64_t> leases;    // that still hold something, this attempt's and older ones'
 };
@@ -67,6 +68,8 @@ struct Index {
   Timing timing;
   std::set<StageRef> settle;                     // pending stages to look at
   std::map<std::string, KeyUse> keys;            // artifact key -> who is at it
+  // artifact key -> how many stages have it that succeeded, in runs that go on or wait for delivery: not to be emptied
+  std::map<std::string, size_t> needed;
   std::map<std::string, std::set<Place>> ready;  // shape -> stages that may be placed
   std::set<std::pair<Tick, StageRef>> timers;
   std::set<std::string> ended;      // runs all of whose stages are over

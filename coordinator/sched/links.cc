@@ -53,6 +53,20 @@ void set_timer(Index& index, Tick& old, Tick due, const StageRef& ref) {
   old = due;
 }
 
+// Its artifact may be read from now on: by stages of its run, and when the run is delivered.
+bool is_needed(const Run& run, const Stage& stage) {
+  return stage.state == StageState::kSucceeded && !stage.key.empty() &&
+         (!is_over(run.state) || run.delivery == Delivery::kPending);
+}
+
+void set_needed(Index& index, Stage& stage, bool needed) {
+  if (stage.links.needed == needed) return;
+  stage.links.needed = needed;
+  size_t& count = index.needed[stage.key];
+  count += needed ? 1 : -1;
+  if (count == 0) index.needed.erase(stage.key);
+}
+
 void release_use(Node& node, QueueUse& queue, const Member& member) {
   node.used.cores -= member.cores;
   node.used.memory_bytes -= member.memory_bytes;
@@ -145,6 +159,7 @@ void refresh_stage(State& state, Run& run, size_t index) {
     links.order = stage.queued_ms - run.pipeline.priority * state.index.timing.aging_ms;
     state.index.ready[links.shape].insert({links.order, run.number, ref});
   }
+  set_needed(state.index, stage, is_needed(run, stage));
   set_timer(state.index, links.timer_ms, timer_of(state, run, stage), ref);
 }
 
@@ -191,8 +206,11 @@ void let_go(State& state, uint64_t epoch, const std::string& name) {
   state.leases.erase(found);
 }
 
-void unlink_run(State& state, const Run& run) {
-  for (size_t i = 0; i < run.stages.size(); ++i) state.index.settle.erase({run.id, i});
+void unlink_run(State& state, Run& run) {
+  for (size_t i = 0; i < run.stages.size(); ++i) {
+    state.index.settle.erase({run.id, i});
+    set_needed(state.index, run.stages[i], false);
+  }
   state.index.open_runs.erase(run.id);
 }
 

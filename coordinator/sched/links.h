@@ -16,7 +16,7 @@ void shrink_timer_fired(State& state, Run& run, size_t stage);
 void run_moved(State& state, Run& run);                              // started, paused, resumed, ended
 void hold(State& state, uint64_t epoch);                             // a new lease
 void let_go(State& state, uint64_t epoch, const std::string& node);  // a member is gone
-void unlink_run(State& state, const Run& run);                       // it is deleted
+void unlink_run(State& state, Run& run);                      // it is deleted
 
 // parts of apply()
 Status refuse(const Record& record, const std::string& why);

@@ -93,13 +93,10 @@ bool Step::settle_condition(Run& run, Stage& stage) {
 }
 
 void Step::make_ready(Run& run, Stage& stage) {
-  // Without the cache a stage is made again, unless this very run has made the same thing under another name.
-  const auto made_here = [&] {
-    return std::any_of(run.stages.begin(), run.stages.end(), [&](const Stage& other) {
-      return &other != &stage && other.key == stage.key && other.state == StageState::kSucceeded;
-    });
-  };
-  const bool look = !stage.key.empty() && !stage.fresh && (run.use_cache || !stage.attempts.empty() || made_here());
+  // Without the cache a stage is made again, but not what a run that goes on has made or found (this very one, under
+  // another name, or another one): stages that are still to come read it.
+  const bool needed = scheduler_.state_.index.needed.count(stage.key) != 0;
+  const bool look = !stage.key.empty() && !stage.fresh && (run.use_cache || !stage.attempts.empty() || needed);
   if (look) {
     emit(RecordType::kStageLooking, run.id, stage.plan.name, json::object());
     result_.actions.push_back(FindArtifact{run.id, stage.plan.name, stage.key});

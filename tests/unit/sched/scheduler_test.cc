@@ -67,6 +67,25 @@ TEST(SchedulerTest, WithoutCacheTheFirstAttemptIsFresh) {
   EXPECT_FALSE(start->fresh) << "a second attempt goes on where the first one stopped";
 }
 
+TEST(SchedulerTest, WithoutCacheNothingIsEmptiedThatARunStillReads) {
+  World world;
+  world.add_node(1);
+  world.submit(pipeline({stage("a"), stage("b", {"a"}, {"a"})}), /*use_cache=*/false);
+  world.finish("a");
+  world.submit(pipeline({stage("a")}), /*use_cache=*/false, "r2");
+  EXPECT_EQ(world.state("a", "r2"), StageState::kLooking) << "what r has made is looked up: its b is to come";
+  world.step(ArtifactFound{"r2", "a", "key-a", {}});
+  EXPECT_TRUE(world.at("a", "r2").cached);
+  world.finish("b");
+  ASSERT_EQ(world.run_state(), RunState::kSucceeded);
+  world.submit(pipeline({stage("a")}), /*use_cache=*/false, "r3");
+  EXPECT_EQ(world.state("a", "r3"), StageState::kLooking) << "and until the run is delivered";
+  world.step(ArtifactFound{"r3", "a", "key-a", {}});
+  for (const char* run : {"r", "r2", "r3"}) world.step(RunDelivered{run, ""});
+  world.submit(pipeline({stage("a")}), /*use_cache=*/false, "r4");
+  EXPECT_EQ(world.state("a", "r4"), StageState::kRunning) << "now it is made again";
+}
+
 TEST(SchedulerTest, InfrastructureFailuresAreRetriedWithGrowingWaitsAndABound) {
   World world = started({stage("a"), stage("b", {"a"}, {"a"})});
   world.finish("a", kIo);
