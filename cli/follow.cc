@@ -43,7 +43,11 @@ constexpr const char* kBack = "connected again";
 }  // namespace
 
 void EventTeller::tell(const v1::WatchRunResponse& message) {
-  if (message.has_event()) tell(message.event());
+  if (message.has_event()) {
+    output_.about_event(message.event().sequence());
+    tell(message.event());
+    output_.about_event(0);
+  }
   if (message.has_progress()) tell(message.progress());
 }
 
@@ -91,11 +95,11 @@ void EventTeller::tell_stage(const v1::Event& event, const json& body) {
   change.reason = body.value("reason", body.value("message", ""));
   Attempt& attempt = attempts_[event.stage()];
   if (event.type() == "attempt_granted") {
-    attempt = {attempt.number + 1, event.at_ms()};
+    attempt = {from_start_ ? attempt.number + 1 : 0, event.at_ms()};
     change.nodes = nodes_of(body);
   }
   if (event.type() == "attempt_granted" || event.type() == "attempt_finished") change.attempt = attempt.number;
-  if (event.type() == "attempt_finished") {
+  if (event.type() == "attempt_finished" && attempt.granted_ms > 0) {
     change.seconds = static_cast<double>(event.at_ms() - attempt.granted_ms) / 1000.0;
   }
   if (change.state == "waiting") {
@@ -104,10 +108,12 @@ void EventTeller::tell_stage(const v1::Event& event, const json& body) {
   output_.stage_changed(change);
 }
 
-Followed follow_run(client::Client& client, const v1::Run& run, RunOutput& output, InterruptSource& interrupts) {
-  EventTeller teller(run, output);
+Followed follow_run(client::Client& client, const v1::Run& run, RunOutput& output, InterruptSource& interrupts,
+                    uint64_t after) {
+  EventTeller teller(run, output, /*from_start=*/after == 0);
   v1::WatchRunRequest request;
   request.set_run(run.id());
+  request.set_after_sequence(after);
   const auto stream = client.watch(request);
   while (true) {
     const auto step = stream->next(kTickMs);

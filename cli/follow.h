@@ -12,10 +12,12 @@
 
 namespace gridquant::cli {
 
-// What a run's messages mean for its output. Events must come in order, from the first one on.
+// What a run's messages mean for its output. Events must come in order; not from the first one on: attempts then have no
+// numbers, for they are counted.
 class EventTeller {
  public:
-  EventTeller(const v1::Run& run, RunOutput& output) : run_(run), output_(output) {}  // both outlive it
+  EventTeller(const v1::Run& run, RunOutput& output, bool from_start = true)  // both outlive it
+      : run_(run), output_(output), from_start_(from_start) {}
   void tell(const v1::WatchRunResponse& message);
 
  private:
@@ -29,6 +31,7 @@ class EventTeller {
 
   const v1::Run& run_;
   RunOutput& output_;
+  const bool from_start_;
   std::map<std::string, Attempt> attempts_;  // the latest of each stage
 };
 
@@ -37,7 +40,9 @@ struct Followed {
   Status status{};    // why it could not be followed to its end
 };
 
-Followed follow_run(client::Client& client, const v1::Run& run, RunOutput& output, InterruptSource& interrupts);
+// `after`: only what comes after the event of this number; 0: everything.
+Followed follow_run(client::Client& client, const v1::Run& run, RunOutput& output, InterruptSource& interrupts,
+                    uint64_t after = 0);
 // The batch's runs take the place of stages.
 Followed follow_batch(client::Client& client, const std::string& batch, RunOutput& output, InterruptSource& interrupts);
 

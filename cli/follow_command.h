@@ -15,11 +15,12 @@ class FollowCommand {
       : invocation_(invocation), client_(client), interrupts_(interrupts), format_(std::move(format)) {}
 
   // Prints, and sets the exit code. `id` is a run's or a batch's; "": the latest run.
-  void execute(const std::string& id) const;
+  // `after`: of one run, what comes after the event of this number.
+  void execute(const std::string& id, uint64_t after = 0) const;
 
  private:
-  Status follow(const std::string& id) const;
-  Status follow_one(const v1::Run& run, RunOutput& output) const;
+  Status follow(const std::string& id, uint64_t after) const;
+  Status follow_one(const v1::Run& run, RunOutput& output, uint64_t after) const;
   Status follow_many(const std::string& batch, RunOutput& output) const;
   void leave(const std::string& id) const;
   void show_report(const v1::Run& run) const;

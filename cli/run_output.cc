@@ -45,16 +45,19 @@ class JsonOutput final : public RunOutput {
   void delivered(const json& report, const std::string& output) override {
     emit({{"event", "delivered"}, {"output", output}, {"report", report}});
   }
+  void about_event(uint64_t number) override { number_ = number; }
   void tick(int64_t) override {}
 
  private:
   void emit(json event) {
     event["seq"] = ++sequence_;
+    if (number_ > 0) event["number"] = number_;
     out_ << event.dump(-1, ' ', false, json::error_handler_t::replace) << "\n" << std::flush;
   }
 
   std::ostream& out_;
   int64_t sequence_ = 0;
+  uint64_t number_ = 0;
 };
 
 }  // namespace

@@ -40,6 +40,7 @@ class RunOutput {
   virtual void message(const std::string& stage, const std::string& level, const std::string& text) = 0;
   virtual void run_ended(const std::string& run, const std::string& state, const std::string& reason) = 0;
   virtual void delivered(const nlohmann::json& report, const std::string& output) = 0;
+  virtual void about_event(uint64_t number) { (void)number; }  // of a cluster: what follows is about it; 0: about none
   virtual void tick(int64_t now_ms) = 0;  // called often: the time, for rates and redrawing
 };
 

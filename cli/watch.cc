@@ -15,12 +15,12 @@ namespace gridquant::cli {
 
 using nlohmann::json;
 
-void FollowCommand::execute(const std::string& id) const {
-  const Status followed = follow(id);
+void FollowCommand::execute(const std::string& id, uint64_t after) const {
+  const Status followed = follow(id, after);
   if (!followed.ok()) fail(invocation_, format_, followed, exit_code_of(followed));
 }
 
-Status FollowCommand::follow(const std::string& id) const {
+Status FollowCommand::follow(const std::string& id, uint64_t after) const {
   std::unique_ptr<RunOutput> output;
   if (format_ == "json") {
     output = make_json_output(invocation_.out);
@@ -37,14 +37,14 @@ Status FollowCommand::follow(const std::string& id) const {
     request.set_run(list.runs(0).id());
   }
   const StatusOr<v1::GetRunResponse> answer = client_.call(request);
-  if (answer.ok()) return follow_one(answer->run(), *output);
+  if (answer.ok()) return follow_one(answer->run(), *output, after);
   if (answer.status().code() != absl::StatusCode::kNotFound) return answer.status();
   const Status as_batch = follow_many(id, *output);
   return as_batch.code() == absl::StatusCode::kNotFound ? answer.status() : as_batch;
 }
 
-Status FollowCommand::follow_one(const v1::Run& run, RunOutput& output) const {
-  const Followed followed = follow_run(client_, run, output, interrupts_);
+Status FollowCommand::follow_one(const v1::Run& run, RunOutput& output, uint64_t after) const {
+  const Followed followed = follow_run(client_, run, output, interrupts_, after);
   if (followed.left) return leave(run.id()), absl::OkStatus();
   GQ_RETURN_IF_ERROR(followed.status);
   v1::GetRunRequest request;
@@ -107,14 +107,16 @@ void add_watch(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand("watch", "Follows a run or a batch of a coordinator until it is over");
   const auto id = std::make_shared<std::string>();
   const auto format = std::make_shared<std::string>();
+  const auto after = std::make_shared<uint64_t>(0);
   command->add_option("RUN", *id, "Run or batch (default: the latest run)");
+  command->add_option("--after", *after, "Only what comes after this event of the run (\"number\" in -o json)");
   const auto place = add_coordinator_options(*command, invocation);
   add_format_option(*command, *format);
   command->footer("Ctrl-C leaves the run going. Exit codes: 0 succeeded, 1 failed, 130 cancelled or left.");
-  command->callback([&invocation, id, place, format] {
+  command->callback([&invocation, id, place, format, after] {
     SignalInterrupts interrupts;  // before gRPC's threads: they must not take signals
     const auto client = connect(*place);
-    FollowCommand(invocation, *client, interrupts, *format).execute(*id);
+    FollowCommand(invocation, *client, interrupts, *format).execute(*id, *after);
   });
 }
 

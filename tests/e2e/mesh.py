@@ -37,6 +37,14 @@ def command_of(pid):
         return ""
 
 
+def is_rank(pid):
+    """Whether mpirun or a daemon of it has started the process."""
+    try:
+        return b"OMPI_COMM_WORLD_RANK=" in Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+
+
 def kill(pid, number=signal.SIGKILL):
     try:
         os.kill(pid, number)
@@ -121,6 +129,21 @@ class Cluster:
     def ranks(self, node=None):
         return [pid for pid in self.marked(node) if "gridquant-worker" in command_of(pid).split(" ")[0]]
 
+    def mark(self, pid):
+        """The mark that a process of a node carries, and what it is."""
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            environment = []
+        mark = next((one for one in environment if one.startswith(b"GRIDQUANT_MARK=")), b"").decode()
+        return f"{mark} {command_of(pid)[:200]}"
+
+    def gang_ranks(self):
+        return [pid for pid in self.ranks() if is_rank(pid)]
+
+    def lone_workers(self):
+        return [pid for pid in self.ranks() if not is_rank(pid)]
+
     def daemons(self):
         return [pid for pid in self.marked() if command_of(pid).startswith("/usr/bin/orted")]
 
@@ -163,6 +186,17 @@ class Cluster:
         while not folder.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         return digests(folder)
+
+    def until_nodes(self, condition, timeout_s=15):
+        """All nodes, once the condition holds of them; None if it never does."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            outcome = self.call("nodes", "list", "-o", "json")
+            nodes = json.loads(outcome.out) if outcome.status == 0 else []
+            if len(nodes) == len(self.nodes) and condition(nodes):
+                return nodes
+            time.sleep(0.1)
+        return None
 
     def nothing_left(self, timeout_s=15):
         deadline = time.monotonic() + timeout_s
