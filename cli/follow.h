@@ -12,8 +12,8 @@
 
 namespace gridquant::cli {
 
-// What a run's messages mean for its output. Events must come in order; not from the first one on: attempts then have no
-// numbers, for they are counted.
+// What a run's messages mean for its output. Events must come in order. Attempts are counted: where it is not from the
+// first event on, they have no numbers.
 class EventTeller {
  public:
   EventTeller(const v1::Run& run, RunOutput& output, bool from_start = true)  // both outlive it

@@ -134,7 +134,8 @@ void add_submit(CLI::App& app, Invocation& invocation) {
                       "the coordinator must be able to write it");
   command->add_flag("--watch", options->watch, "Follow it until it is over; Ctrl-C leaves it going");
   command->add_flag("--dry-run", options->dry_run, "Only let the coordinator check the file");
-  command->add_flag("--no-cache", options->no_cache, "Make everything again, also what is stored already; not what a run that goes on has made");
+  command->add_flag("--no-cache", options->no_cache,
+                    "Make everything again, also what is stored already; not what a run that goes on has made");
   command
       ->add_option("--idempotency-key", options->idempotency_key,
                    "Submit once, however often this command is given with this key")

@@ -1,5 +1,5 @@
-"""What a campaign of faults does to a cluster (mesh.py) while it works: runs that follow one another in several rows, and
-faults of one or more kinds at random moments. What must hold afterwards stands in invariants.py.
+"""What a campaign of faults does to a cluster (mesh.py) while it works: runs that follow one another in several rows,
+and faults of one or more kinds at random moments. What must hold afterwards stands in invariants.py.
 """
 
 import json

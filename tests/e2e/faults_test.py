@@ -1,10 +1,10 @@
-"""Faults at random moments while a small cluster works: processes killed (coordinator, agent, worker of a stage without a
-gang, rank of a gang, Open MPI's daemon) or stopped for 0.5 to 5 leases (coordinator, agent, rank). Whatever happened,
+"""Faults at random moments while a small cluster works: processes killed (coordinator, agent, worker of a stage without
+a gang, rank of a gang, Open MPI's daemon) or stopped for 0.5 to 5 leases (coordinator, agent, rank). Whatever happened,
 I1 to I8 hold (invariants.py).
 
 usage: faults_test.py BIN_FOLDER WORK_FOLDER [CAMPAIGN] [--count N] [--seconds S] [--seed S]
---count: faults of every kind; --seconds: no new ones after that time, and then a quarter of them is enough (a machine that is
-slow); more is missing only where nothing goes on, and that is a failure.
+--count: faults of every kind; --seconds: no new ones after that time, and then a quarter of them is enough (a machine
+that is slow); more is missing only where nothing goes on, and that is a failure.
 """
 
 import argparse

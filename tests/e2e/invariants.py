@@ -47,14 +47,15 @@ def stages_are_committed_once(run, view, events, checks):
                 early.append(event)
             if state == "succeeded":
                 committed.add(stage)
-    checks.that(not again and committed == set(needs), f"I3: {run.name}: every stage is committed once", again or events)
+    checks.that(not again and committed == set(needs), f"I3: {run.name}: every stage is committed once",
+                again or events)
     checks.that(not early, f"I5: {run.name}: no stage starts before its needs", early)
     ends = [number for number, event in enumerate(events) if event["event"] == "run_ended"]
     checks.that(ends == [len(events) - 1], f"I2: {run.name}: nothing after its only end", events)
 
 
 def stream_can_be_resumed(cluster, run, view_events, dice, checks):
-    """I7: the client refuses gaps and repetitions; and from any number on comes what comes there in the whole stream."""
+    """I7: the client refuses gaps and repetitions; and what comes after any number is the rest of the whole stream."""
     try:
         run.watcher.wait(30)
     except Exception:  # judged by what it has printed
