@@ -51,8 +51,10 @@ class Rows(threading.Thread):
         self.runs.append(run)
         with open(self.cluster.folder / f"watch-{run.name}.json", "wb") as file:
             run.watcher = subprocess.Popen(
-                [str(self.cluster.binary), "watch", run.id, "-o", "json", "--patience", str(RUN_TIMEOUT_S),
-                 "--coordinator", f"127.0.0.1:{self.cluster.port}"], stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+                self.cluster.command("coordinator", [
+                    "watch", run.id, "-o", "json", "--patience", RUN_TIMEOUT_S,
+                    "--coordinator", f"{self.cluster.host}:{self.cluster.port}"]),
+                stdin=subprocess.DEVNULL, stdout=file, stderr=file)
         run.end = self.cluster.wait(run.id, RUN_TIMEOUT_S)
 
 
@@ -60,7 +62,7 @@ class Faults:
     def __init__(self, cluster, dice, rows, kinds):
         self.cluster, self.dice, self.rows = cluster, dice, rows
         self.done = {kind: 0 for kind in kinds}
-        self.stopped, self.to_start = [], []  # (when, pid), (when, node)
+        self.stopped, self.to_start, self.to_heal = [], [], []  # (when, pid), (when, node), (when, node)
 
     def due(self, everything=False):
         """Goes on with what is stopped, starts what is dead, when its time has come."""
@@ -71,6 +73,22 @@ class Faults:
         for when, node in [one for one in self.to_start if everything or one[0] <= now]:
             self.cluster.start_node(node, self.cluster.cores[node])
             self.to_start.remove((when, node))
+
+        for when, node in [one for one in self.to_heal if everything or one[0] <= now]:
+            self.cluster.heal(node)
+            self.to_heal.remove((when, node))
+
+    def cut(self):
+        """Of a node where something runs, if there is one; the others would show nothing."""
+        busy = [node for node in self.cluster.nodes if node not in [cut for _, cut in self.to_heal] and
+                self.cluster.ranks(node)]
+        if not busy or self.some_stage_lost_much():
+            return False
+        node = self.dice.choice(busy)
+        self.cluster.cut(node)
+        self.to_heal.append((time.monotonic() + self.dice.uniform(0.5, 5) * self.cluster.lease_s, node))
+        self.done["link cut"] += 1
+        return True
 
     def choose(self, kind):
         """A process that the fault can hit now, or 0."""
@@ -99,6 +117,8 @@ class Faults:
                                        MOST_LOSSES for stage in view["stages"]) for view in views)
 
     def inject(self, kind):
+        if kind == "link cut":
+            return self.cut()
         pid = self.choose(kind)
         if not pid or not kill(pid, signal.SIGSTOP if "stopped" in kind else signal.SIGKILL):
             return False
@@ -131,7 +151,7 @@ class Faults:
         """How many attempts the faults can have ended: of a node's agent, all on it; of a coordinator's kill, none."""
         cores = max(self.cluster.cores.values())
         each = {"coordinator killed": 0, "coordinator stopped": sum(self.cluster.cores.values()),
-                "agent killed": cores, "agent stopped": cores}
+                "agent killed": cores, "agent stopped": cores, "link cut": cores}
         return sum(number * each.get(kind, 1) for kind, number in self.done.items())
 
 

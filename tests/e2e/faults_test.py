@@ -83,10 +83,17 @@ def play(args, campaign, cluster, checks):
     return [run for row in rows for run in row.runs], faults, seconds
 
 
-def injected(args, faults, seconds, checks):
-    least = min(faults.done.values())
+def judge(args, name, played, checks):
+    """I8, and whether there were faults enough."""
+    runs, faults, seconds, again = played
+    most, least = faults.most_attempts(), min(faults.done.values())
+    checks.that(again <= most, f"I8: {again} attempts were made again, the faults explain {most}")
     enough = args.count if seconds < args.seconds else max(1, args.count // 4)
     checks.that(least >= enough, f"only {least} faults of a kind in {seconds:.0f} s, {args.count} were asked for")
+    print(f"{name}: {len(runs)} runs in {seconds:.0f} s, {again} attempts made again; " +
+          ", ".join(f"{count} x {kind}" for kind, count in faults.done.items()))
+    if checks.failed:
+        print("again: " + " ".join(sys.argv) + f" --count {args.count} --seconds {args.seconds:g} --seed {args.seed}")
 
 
 def main():
@@ -109,14 +116,7 @@ def main():
         again = check(cluster, runs, expected, random.Random(args.seed), checks)
         if checks.failed:
             print(cluster.logs())
-    most = faults.most_attempts()
-    checks.that(again <= most, f"I8: {again} attempts were made again, the faults explain {most}")
-    injected(args, faults, seconds, checks)
-    print(f"{args.campaign}: {len(runs)} runs in {seconds:.0f} s, {again} attempts made again; " +
-          ", ".join(f"{count} x {kind}" for kind, count in faults.done.items()))
-    if checks.failed:
-        print(f"again: {sys.argv[0]} {args.binaries} {args.folder} {args.campaign} --count {args.count} "
-              f"--seconds {args.seconds:g} --seed {args.seed}")
+    judge(args, args.campaign, (runs, faults, seconds, again), checks)
     return checks.finish()
 
 

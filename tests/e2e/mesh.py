@@ -57,23 +57,27 @@ class Cluster:
     def __init__(self, binaries, folder, lease_s=3):
         self.binary, self.folder, self.lease_s = Path(binaries).resolve() / "gridquant", Path(folder).resolve(), lease_s
         self.work, self.port, self.coordinator = self.folder / "work", 0, None
-        self.nodes, self.cores = {}, {}
+        self.nodes, self.cores, self.host, self.coordinator_extra = {}, {}, "127.0.0.1", ()
         self.folder.mkdir(parents=True, exist_ok=True)
 
     # ---- processes
 
+    def command(self, place, arguments):
+        """Of a gridquant that runs where `place` (a node, or "coordinator") is."""
+        return [str(self.binary), *map(str, arguments)]
+
     def spawn(self, name, arguments):
         log = open(self.folder / f"{name}.log", "ab")
         with log:
-            return subprocess.Popen([str(self.binary), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=log,
-                                    stderr=log, cwd=self.folder)
+            return subprocess.Popen(self.command(name, arguments), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                    cwd=self.folder)
 
     def start_coordinator(self):
         ready = self.folder / "ready"
         ready.unlink(missing_ok=True)
         self.coordinator = self.spawn("coordinator", [
-            "coordinator", "--listen", f"127.0.0.1:{self.port}", "--workdir", self.work, "--node-lease", self.lease_s,
-            "--grace", 1, "--ready-file", ready])
+            "coordinator", "--listen", f"{self.host}:{self.port}", "--workdir", self.work, "--node-lease", self.lease_s,
+            "--grace", 1, "--ready-file", ready, *self.coordinator_extra])
         deadline = time.monotonic() + 30
         while not ready.exists():
             if self.coordinator.poll() is not None or time.monotonic() > deadline:
@@ -84,9 +88,9 @@ class Cluster:
     def start_node(self, name, cores=2, extra=()):
         self.cores[name] = cores
         self.nodes[name] = self.spawn(name, [
-            "node", "--coordinator", f"127.0.0.1:{self.port}", "--workdir", self.folder / name, "--name", name,
+            "node", "--coordinator", f"{self.host}:{self.port}", "--workdir", self.folder / name, "--name", name,
             "--cores", cores, "--heartbeat-ms", 200, "--rank-silence-ms", 4000, "--grace-ms", 1000,
-            "--mpi-interfaces", "lo", *extra])
+            *(extra or ("--mpi-interfaces", "lo"))])
         return self.nodes[name]
 
     def stop(self):
@@ -150,7 +154,7 @@ class Cluster:
     # ---- calls
 
     def call(self, verb, *arguments):
-        command = [str(self.binary), verb, *map(str, arguments), "--coordinator", f"127.0.0.1:{self.port}"]
+        command = self.command("coordinator", [verb, *arguments, "--coordinator", f"{self.host}:{self.port}"])
         return Outcome(subprocess.run(command, capture_output=True, text=True, errors="replace",
                                       timeout=CALL_TIMEOUT_S, cwd=self.folder))
 
