@@ -12,7 +12,7 @@ import uuid
 from mesh import kill
 
 RUN_TIMEOUT_S = 300
-MOST_LOSSES = 6  # of nodes in one stage: one that loses more than ten fails, as it should
+MOST_LOSSES = 6  # attempts of an open stage before its nodes are spared: one that loses more than ten nodes fails
 KILLS = ("coordinator killed", "agent killed", "worker killed", "rank killed", "daemon killed")
 STOPS = ("coordinator stopped", "agent stopped", "rank stopped")
 
@@ -113,8 +113,8 @@ class Faults:
             return True  # nobody to ask
         open_runs = [run for row in self.rows for run in row.runs[-1:] if run.end is None]
         views = [self.cluster.get(run.id) for run in open_runs]
-        return any(view is None or any(sum(attempt.get("outcome") == "lost" for attempt in stage["attempts"]) >
-                                       MOST_LOSSES for stage in view["stages"]) for view in views)
+        return any(view is None or any(stage["state"] != "succeeded" and len(stage["attempts"]) > MOST_LOSSES
+                                       for stage in view["stages"]) for view in views)
 
     def inject(self, kind):
         if kind == "link cut":
