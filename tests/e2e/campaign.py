@@ -127,12 +127,12 @@ class Faults:
             self.stopped.append((time.monotonic() + self.dice.uniform(0.5, 5) * self.cluster.lease_s, pid))
         elif "coordinator" in kind:
             self.cluster.coordinator.wait()
-            time.sleep(self.dice.choice((0, 0, self.dice.uniform(0, 1))))
+            time.sleep(self.dice.choice((0, 0, self.dice.uniform(0, 0.5))))
             self.cluster.start_coordinator()
         for node, process in self.cluster.nodes.items():
             if kind == "agent killed" and process.pid == pid:
                 process.wait()
-                self.to_start.append((time.monotonic() + self.dice.choice((0, 0, self.dice.uniform(0, 2))), node))
+                self.to_start.append((time.monotonic() + self.dice.choice((0, 0, self.dice.uniform(0, 1))), node))
         return True
 
     def play(self, count, seconds, pause_s):

@@ -33,8 +33,8 @@ class Campaign:
 
 
 CAMPAIGNS = {
-    "coordinator": Campaign(KILLS[:1], (2, 1), (1, 2, 3), 2, 0.6),
-    "agent": Campaign(KILLS[1:2], (1, 1, 2), (1, 1, 2), 3, 0.6),
+    "coordinator": Campaign(KILLS[:1], (2, 1), (1, 2, 3), 2, 0.4),
+    "agent": Campaign(KILLS[1:2], (1, 1, 2), (1, 1, 2), 3, 0.4),
     "worker": Campaign(KILLS[2:3], (2, 2), (1,), 4, 0.5),
     "gang": Campaign(KILLS[3:], (1,) * 8, (2, 3), 4, 0.4),
     "stops": Campaign(STOPS, (2, 1, 1), (1, 2, 3), 3, 0.5, count=10, lease_s=1),
