@@ -1,4 +1,4 @@
-// FP8 checkpoints read as what they stand for. All codes against torch: tests/interop/fp8.py.
+// FP8 checkpoints read as what they stand for. All codes beside torch: tests/interop/adapter.py.
 #include "engine/formats/fp8.h"
 
 #include "tests/unit/formats/testing.h"
