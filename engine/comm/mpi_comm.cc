@@ -17,9 +17,9 @@ namespace {
 
 constexpr size_t kMaxMessage = size_t{1} << 30;  // MPI counts in int
 constexpr int kTag = 1;
-// How a wait goes: at first it only looks, because many end at once; then it sleeps between looks, for the other ranks
-// may need this core.
-constexpr std::chrono::microseconds kLook{50}, kSleep{50};
+// How a wait goes: at first it only looks, because MPI moves a message's pieces while somebody looks; then it sleeps
+// between looks, for the other ranks may need this core.
+constexpr std::chrono::microseconds kLook{2000}, kSleep{50};
 
 Status to_status(int code, const char* what) {
   if (code == MPI_SUCCESS) return absl::OkStatus();
