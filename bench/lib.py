@@ -109,8 +109,7 @@ def finish(results, lines, path):
     results["lines"] = {metric: value for metric, value, _ in lines}
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
-        json.dump(results, file, indent=1)
-        file.write("\n")
+        file.write(json.dumps(results, indent=1).replace(ROOT + os.sep, "") + "\n")  # no folder of this machine
     for metric, value, unit in lines:
         print(f"RESULT {metric} {value:.4g} {unit}")
 
