@@ -16,8 +16,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kCheckpoint = "checkpoint";
-
 // A part's artifact, verified.
 struct Part {
   std::string folder;
@@ -96,14 +94,11 @@ class Joining {
   // As quantize's own; where it was done by parts, their sum or the most of any.
   void summarize(uint64_t bytes) {
     json& summary = context_.summary;
-    summary["checkpoint"] = kCheckpoint;
+    describe_checkpoint(inputs_, summary);
     summary["parallelism"] = "blocks";
     summary["parts"] = parts_.size();
     summary["bytes"] = bytes;
-    summary["original_bytes"] = inputs_.plan.forecast.original_bytes;
-    summary["forecast_bytes"] = inputs_.plan.forecast.checkpoint_bytes;
     summary["blocks"] = inputs_.source.config.block_count;
-    summary["quantized_tensors"] = inputs_.plan.quantized_count();
     summary["compute"] = device::name_of(inputs_.compute);
     summary["peak_rss_bytes"] = peak_rss_bytes();
     summary["spilled_bytes"] = 0;

@@ -83,4 +83,11 @@ Status commit_outer(const ModelSource& source, CheckpointShards& shards) {
   return shards.commit_outer(std::move(outer));
 }
 
+void describe_checkpoint(const QuantizeInputs& inputs, json& summary) {
+  summary["checkpoint"] = kCheckpoint;
+  summary["original_bytes"] = inputs.plan.forecast.original_bytes;
+  summary["forecast_bytes"] = inputs.plan.forecast.checkpoint_bytes;
+  summary["quantized_tensors"] = inputs.plan.quantized_count();
+}
+
 }  // namespace gridquant::stages

@@ -32,4 +32,9 @@ void tell_block(StageContext& context, const QuantizedBlock& block);
 // What lies outside the blocks, from file to file as shard 0. Returns at once.
 Status commit_outer(const ModelSource& source, CheckpointShards& shards);
 
+// The folder of the finished checkpoint, inside the artifact.
+inline constexpr const char* kCheckpoint = "checkpoint";
+// What the summary says of a finished checkpoint, however it was made.
+void describe_checkpoint(const QuantizeInputs& inputs, nlohmann::json& summary);
+
 }  // namespace gridquant::stages
