@@ -18,6 +18,16 @@ Member* member_on(Lease& lease, const std::string& node) {
   return nullptr;
 }
 
+// A worker knows its inputs by what they are to it ("calibrate", "quantize-part.00003"), a run by the stages that make
+// them.
+std::vector<std::string> stages_behind(const std::vector<std::string>& inputs, const spec::StagePlan& plan) {
+  std::vector<std::string> stages;
+  for (const std::string& input : inputs) {
+    if (const auto found = plan.inputs.find(input); found != plan.inputs.end()) stages.push_back(found->second);
+  }
+  return stages;
+}
+
 }  // namespace
 
 Stage* Step::undecided(uint64_t epoch) {
@@ -154,7 +164,7 @@ void Step::member_report(uint64_t epoch, const NodeReport& input, const AttemptR
                            ? "exit code " + std::to_string(report.exit_code) + " on node " + input.node
                            : report.message;
     finished.summary = report.summary;
-    finished.corrupt_inputs = report.corrupt_inputs;
+    finished.corrupt_inputs = stages_behind(report.corrupt_inputs, stage->plan);
     handle(finished);
   }
   member_gone(epoch, input.node);

@@ -59,7 +59,7 @@ struct AttemptReport {
   int exit_code = 0;
   std::string error_code{}, message{};
   nlohmann::json summary = nlohmann::json::object();
-  std::vector<std::string> corrupt_inputs{};
+  std::vector<std::string> corrupt_inputs{};  // as the task names its inputs
 };
 
 struct Inventory {

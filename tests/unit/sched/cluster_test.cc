@@ -66,6 +66,27 @@ TEST(ClusterTest, AGangShrinksToWhatIsLeftAfterItsPatience) {
   EXPECT_EQ(lab.state("r"), "succeeded");
 }
 
+TEST(ClusterTest, ADamagedInputIsMadeAgainWhateverItsStageIsCalled) {
+  Lab lab;
+  lab.add_node("n1", machine(4));
+  spec::StagePlan reader = sized("reader", 1);
+  reader.needs = {"twin-ko", "twin-en"};
+  reader.inputs = {{"calibrate", "twin-ko"}, {"quantize-part.00001", "twin-en"}};
+  lab.submit("r", {sized("twin-ko", 1), sized("twin-en", 1), reader});
+  lab.end("r", "twin-ko");
+  lab.end("r", "twin-en");
+  ASSERT_EQ(lab.state("r", "reader"), "running");
+  const uint64_t epoch = lab.at("r", "reader").attempts.back().epoch;
+  lab.agent_step("n1", node::WorkerResult{.epoch = epoch, .corrupt_inputs = {"calibrate"}});
+  lab.end("r", "reader", static_cast<int>(ExitCode::kCorruption));
+  EXPECT_EQ(lab.state("r", "twin-ko"), "running") << "the worker knows it as its calibrate";
+  EXPECT_EQ(lab.state("r", "twin-en"), "succeeded");
+  EXPECT_EQ(lab.state("r", "reader"), "pending");
+  lab.end("r", "twin-ko");
+  lab.end("r", "reader");
+  EXPECT_EQ(lab.state("r"), "succeeded");
+}
+
 TEST(ClusterTest, LabelsDecideWhere) {
   Lab lab;
   lab.add_node("n1", machine(4));
