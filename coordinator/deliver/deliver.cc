@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "coordinator/deliver/times.h"
 #include "engine/base/secret.h"
 #include "engine/eval/chart_js.h"
@@ -16,6 +17,8 @@ using nlohmann::json;
 
 constexpr uint64_t kLeastFreeBytes = 1 << 20;
 constexpr const char* kCheckpoint = "checkpoint/";
+constexpr const char *kPartial = ".checkpoint.partial", *kOld = ".checkpoint.old";
+constexpr int kSwaps = 10;
 
 std::vector<const sched::Stage*> quantize_stages(const sched::Run& run) {
   std::vector<const sched::Stage*> stages;
@@ -40,20 +43,50 @@ Status link_checkpoint(base::Env& env, const std::string& artifact_folder, const
   return absl::OkStatus();
 }
 
-Status deliver_checkpoint(base::Env& env, const std::string& artifact_folder, const std::string& folder) {
-  const std::string target = base::join_path(folder, "checkpoint");
-  const std::string partial = base::join_path(folder, ".checkpoint.partial");
-  const std::string old = base::join_path(folder, ".checkpoint.old");
-  GQ_RETURN_IF_ERROR(env.remove_tree(partial));
-  GQ_RETURN_IF_ERROR(env.remove_tree(old));
-  if (const Status linked = link_checkpoint(env, artifact_folder, partial); !linked.ok()) {
-    env.remove_tree(partial).IgnoreError();  // a full disk gets its space back
-    return linked;
+// What a delivery that was killed left behind. Under another name first: if one goes on there in another process after
+// all, it misses its folder, and never puts half of it in place.
+Status remove_leftovers(base::Env& env, const std::string& folder, const std::string& own) {
+  GQ_ASSIGN_OR_RETURN(const std::vector<std::string> names, env.list(folder));
+  for (const std::string& name : names) {
+    if (!name.starts_with(kPartial) && !name.starts_with(kOld)) continue;
+    const std::string away = base::join_path(folder, absl::StrCat(kOld, "-", own, name));
+    const Status renamed = env.rename(base::join_path(folder, name), away);
+    if (absl::IsNotFound(renamed)) continue;  // another one was here first
+    GQ_RETURN_IF_ERROR(renamed);
+    GQ_RETURN_IF_ERROR(env.remove_tree(away));
   }
-  if (env.exists(target)) GQ_RETURN_IF_ERROR(env.rename(target, old));
-  GQ_RETURN_IF_ERROR(env.rename(partial, target));
-  GQ_RETURN_IF_ERROR(env.sync_folder(folder));
-  return env.remove_tree(old);
+  return absl::OkStatus();
+}
+
+// In place of what is there. Another process that does the same may come in between.
+Status put_in_place(base::Env& env, const std::string& partial, const std::string& target, const std::string& old) {
+  Status put;
+  for (int i = 0; i < kSwaps; ++i) {
+    const std::string aside = absl::StrCat(old, ".", i);
+    const Status moved = env.rename(target, aside);
+    if (!moved.ok() && !absl::IsNotFound(moved)) return moved;
+    put = env.rename(partial, target);
+    if (put.ok()) {
+      GQ_RETURN_IF_ERROR(env.sync_folder(base::folder_of(target)));
+      return env.remove_tree(aside);
+    }
+    // Nothing of ours is there: what was there comes back, unless a newer one has taken its place.
+    if (moved.ok() && !env.rename(aside, target).ok()) GQ_RETURN_IF_ERROR(env.remove_tree(aside));
+    if (!absl::IsFailedPrecondition(put)) return put;
+  }
+  return put;
+}
+
+Status deliver_checkpoint(base::Env& env, const std::string& artifact_folder, const std::string& folder) {
+  GQ_ASSIGN_OR_RETURN(const std::string digits, base::make_secret());
+  const std::string own = digits.substr(0, 16);
+  const std::string partial = base::join_path(folder, absl::StrCat(kPartial, "-", own));
+  const std::string old = base::join_path(folder, absl::StrCat(kOld, "-", own));
+  GQ_RETURN_IF_ERROR(remove_leftovers(env, folder, own));
+  Status status = link_checkpoint(env, artifact_folder, partial);
+  if (status.ok()) status = put_in_place(env, partial, base::join_path(folder, "checkpoint"), old);
+  if (!status.ok()) env.remove_tree(partial).IgnoreError();  // a full disk gets its space back
+  return status;
 }
 
 json stage_rows(const sched::Run& run) {

@@ -1,6 +1,11 @@
 // Delivery: the output folder has a whole checkpoint or the one from before, whatever fails on the way.
 #include "coordinator/deliver/deliver.h"
 
+#include <stdlib.h>
+
+#include <string>
+#include <thread>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -90,6 +95,49 @@ TEST_F(DeliverTest, AnyFailureLeavesTheOldTheNewOrNothing) {
     EXPECT_THAT(*env_->list("/out"), testing::ElementsAre("checkpoint"));
   }
   EXPECT_GT(failures, 5);
+}
+
+// Two processes: within a coordinator one delivery into a folder waits for the other.
+TEST_F(DeliverTest, TwoAtOnceIntoOneFolderLeaveOneOfThemWhole) {
+  char folder[] = "/tmp/gridquant_deliver_XXXXXX";
+  ASSERT_NE(::mkdtemp(folder), nullptr);
+  base::Env& env = base::posix_env();
+  const std::string root = folder, output = root + "/out";
+  for (const std::string name : {"a", "b"}) {
+    stages::Artifact artifact{.uses = "quantize", .key = name, .summary = json::object(), .files = {}};
+    ASSERT_TRUE(env.make_folders(root + "/" + name + "/checkpoint").ok());
+    for (int i = 0; i < 20; ++i) {
+      const std::string path = "checkpoint/shard-" + std::to_string(i);
+      ASSERT_TRUE(base::write_file_unsynced(env, base::join_path(root + "/" + name, path), name).ok());
+      artifact.files.push_back({path, 1, base::digest_of(name)});
+    }
+    ASSERT_TRUE(stages::commit_artifact(env, root + "/" + name, artifact).ok());
+  }
+  ASSERT_TRUE(env.make_folders(output).ok());
+  const auto deliver = [&](const std::string& name) {
+    Delivery one = delivery();
+    one.output = output;
+    one.artifact_of = [&](const std::string&) { return root + "/" + name; };
+    return deliver_checkpoints(env, one).ok();
+  };
+  int delivered = 0;
+  for (int round = 0; round < 100; ++round) {
+    bool a = false, b = false;
+    std::thread other([&] { a = deliver("a"); });
+    b = deliver("b");
+    other.join();
+    delivered += (a ? 1 : 0) + (b ? 1 : 0);
+    if (!a && !b) continue;
+    std::string content;
+    for (int i = 0; i < 20; ++i) {
+      content += base::read_file(env, output + "/checkpoint/shard-" + std::to_string(i)).value_or("(absent)");
+    }
+    ASSERT_THAT(content, testing::AnyOf(std::string(20, 'a'), std::string(20, 'b'))) << "round " << round;
+  }
+  EXPECT_GT(delivered, 0);
+  ASSERT_TRUE(deliver("a"));
+  EXPECT_THAT(*env.list(output), testing::ElementsAre("checkpoint")) << "nothing is left behind";
+  EXPECT_TRUE(env.remove_tree(root).ok());
 }
 
 TEST_F(DeliverTest, SeveralQuantizeStagesGetFoldersOfTheirOwn) {
