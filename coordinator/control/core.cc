@@ -96,6 +96,7 @@ Status Core::turn() {
   }
   if (const Status committed = commit(group); !committed.ok()) {
     for (const auto& [done, outcome] : group.answers) done(absl::UnavailableError(std::string(committed.message())));
+    refuse(later, committed);
     stop(committed);
     return committed;
   }

@@ -117,6 +117,7 @@ class Core {
   int64_t now_ms() const;
   void step(Request& request, Group& group);
   void take(Item& item, Group& group, std::vector<Item>& later);
+  void refuse(std::vector<Item>& items, const Status& why);  // whoever waits for an answer gets that one
   Status commit(const Group& group);
   void publish(Group& group);
   void act(const sched::FindArtifact& action);

@@ -76,13 +76,17 @@ void Core::stop(const Status& why) {
     if (ended_.ok()) ended_ = absl::UnavailableError(std::string(why.message()));
     items.swap(inbox_);
   }
+  refuse(items, why);
+  watch_.fail_all(absl::UnavailableError(std::string(why.message())));
+}
+
+void Core::refuse(std::vector<Item>& items, const Status& why) {
   const Status end = absl::UnavailableError(std::string(why.message()));
   for (Item& item : items) {
     if (const auto* request = std::get_if<Request>(&item); request != nullptr && request->done) request->done(end);
     if (const auto* asked = std::get_if<Asked>(&item)) asked->call.done(end);
     if (auto* look = std::get_if<Look>(&item)) look->with({scheduler_, seams_.store, now_ms(), heard_ms_, end});
   }
-  watch_.fail_all(end);
 }
 
 }  // namespace gridquant::control

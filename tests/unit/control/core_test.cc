@@ -107,6 +107,11 @@ TEST_F(CoreTest, WhatCannotBeSavedIsNotAcknowledgedAndTheNextCoordinatorDoesNotK
   set_queue("lost");
   std::vector<std::string> seen;
   ASSERT_TRUE(core_->look([&](const View& view) { seen.push_back(view.ended.ok() ? "state" : "end"); }).ok());
+  std::vector<std::string> watched;
+  const auto on_page = [&](const StatusOr<WatchPage>& page) {
+    watched.push_back(std::string(absl::StatusCodeToString(page.status().code())));
+  };
+  ASSERT_TRUE(core_->watch(2, {.run = "nothing-1", .done = on_page}).ok());
   store_.before_commit = [this] {
     set_queue("late");  // arrives while it fails
     return absl::ResourceExhaustedError("disk full");
@@ -115,6 +120,8 @@ TEST_F(CoreTest, WhatCannotBeSavedIsNotAcknowledgedAndTheNextCoordinatorDoesNotK
   EXPECT_EQ(turned.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(turned.message()), HasSubstr("the coordinator's state cannot be saved: disk full"));
   EXPECT_THAT(answers_, ElementsAre("kept: OK", "lost: UNAVAILABLE", "late: UNAVAILABLE"));
+  EXPECT_THAT(seen, ElementsAre("end")) << "a call that is never answered keeps the server from ending";
+  EXPECT_THAT(watched, ElementsAre("UNAVAILABLE"));
   EXPECT_EQ(core_->post(sched::TimerFired{}, nullptr).code(), absl::StatusCode::kUnavailable);
   EXPECT_FALSE(core_->turn().ok()) << "it is at its end";
   store_.before_commit = [] { return absl::OkStatus(); };
