@@ -5,7 +5,6 @@
 #include <set>
 
 #include "coordinator/control/artifacts.h"
-#include "coordinator/control/delivery.h"
 #include "coordinator/spec/spec.h"
 #include "engine/base/log.h"
 
@@ -14,7 +13,10 @@ namespace gridquant::control {
 using nlohmann::json;
 
 Core::Core(const Seams& seams, CoreOptions options)
-    : seams_(seams), options_(std::move(options)), scheduler_(spec::evaluate_condition, options_.limits) {}
+    : seams_(seams),
+      options_(std::move(options)),
+      scheduler_(spec::evaluate_condition, options_.limits),
+      deliveries_(seams.executor) {}
 
 Status Core::recover() {
   std::vector<sched::Record> records;
@@ -182,7 +184,7 @@ void Core::act(const sched::RunEnded& action) {
   const sched::Run* run = scheduler_.find_run(action.run);
   if (run == nullptr || run->delivery != sched::Delivery::kPending) return;
   const auto copy = std::make_shared<const sched::Run>(*run);
-  seams_.executor.run([this, copy] {
+  deliveries_.add(run->options.value("output", ""), [this, copy] {
     const Status delivered = deliver_run(seams_.env, *copy, options_.store);
     if (!delivered.ok()) base::log(base::LogLevel::kError, copy->id + ": " + std::string(delivered.message()));
     put(Request{sched::RunDelivered{copy->id, std::string(delivered.message())}, nullptr}, Room::kAlways).IgnoreError();

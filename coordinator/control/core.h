@@ -16,6 +16,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "coordinator/control/assign.h"
+#include "coordinator/control/delivery.h"
 #include "coordinator/control/executor.h"
 #include "coordinator/control/watch.h"
 #include "coordinator/sched/scheduler.h"
@@ -132,6 +133,7 @@ class Core {
   CoreOptions options_;
   sched::Scheduler scheduler_;
   Watch watch_;
+  DeliveryLines deliveries_;
   std::map<std::string, std::shared_ptr<NodeSink>> sinks_;
   std::map<std::string, int64_t> heard_ms_;
   int64_t wall_minus_monotonic_ms_ = 0;

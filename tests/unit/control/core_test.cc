@@ -146,6 +146,25 @@ TEST_F(CoreTest, AFullInboxRefusesAndKeepsWhatMustNotBeLost) {
   EXPECT_THAT(answers_, SizeIs(2));
 }
 
+TEST(DeliveryLinesTest, OneAtATimeIntoOneFolder) {
+  struct Later final : Executor {
+    std::deque<std::function<void()>> waiting;
+    void run(std::function<void()> work) override { waiting.push_back(std::move(work)); }
+  } executor;
+  DeliveryLines lines(executor);
+  std::vector<std::string> done;
+  for (const char* name : {"/out/a", "/out/./a", "/out/b"}) {
+    lines.add(name, [&done, name] { done.emplace_back(name); });
+  }
+  ASSERT_THAT(executor.waiting, SizeIs(2)) << "the second one for a waits";
+  while (!executor.waiting.empty()) {
+    const auto work = std::move(executor.waiting.front());
+    executor.waiting.pop_front();
+    work();
+  }
+  EXPECT_THAT(done, ElementsAre("/out/a", "/out/b", "/out/./a"));
+}
+
 TEST_F(CoreTest, EveryStartIsAnIncarnationOfItsOwn) {
   const uint64_t first = core_->scheduler().state().incarnation;
   open();
