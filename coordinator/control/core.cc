@@ -33,7 +33,9 @@ Status Core::recover() {
   for (const sched::Record& record : records) now = std::max(now, record.at_ms);
   wall_minus_monotonic_ms_ = now - seams_.clock.monotonic_ms();
   Group group;
-  Request restarted{sched::Restarted{}, nullptr};
+  // Agents outlive a state that is removed, or replaced by an older copy of it, and believe only what is later than
+  // what they were told last.
+  Request restarted{sched::Restarted{.first_epoch = static_cast<uint64_t>(now)}, nullptr};
   step(restarted, group);
   GQ_RETURN_IF_ERROR(commit(group));
   publish(group);

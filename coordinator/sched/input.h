@@ -102,7 +102,9 @@ struct NodeChanged {  // the embedded node, which has no agent and no heartbeats
 struct TimerFired {};  // time has passed: see next_timer_ms()
 // After replay(): begins an incarnation, gives every node a whole lease, and asks again for every action whose effect
 // is not recorded.
-struct Restarted {};
+struct Restarted {
+  uint64_t first_epoch = 0;  // epochs of this incarnation are not below it: greater than any of a state that is gone
+};
 struct RunAbandoned {  // nobody carries the run on: its attempts are gone
   std::string run, reason;
 };

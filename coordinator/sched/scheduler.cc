@@ -105,8 +105,8 @@ void Step::handle(const NodeChanged& input) {
   for (const uint64_t epoch : leases) lose_attempt(epoch, "node " + input.node + " is gone");
 }
 
-void Step::handle(const Restarted&) {
-  emit(RecordType::kIncarnation, "", "", {{"epoch", scheduler_.state_.last_epoch + 1}});
+void Step::handle(const Restarted& input) {
+  emit(RecordType::kIncarnation, "", "", {{"epoch", std::max(scheduler_.state_.last_epoch + 1, input.first_epoch)}});
   scheduler_.heard_.clear();
   scheduler_.sent_.clear();
   scheduler_.revision_ = 0;

@@ -146,6 +146,19 @@ TEST_F(CoreTest, AFullInboxRefusesAndKeepsWhatMustNotBeLost) {
   EXPECT_THAT(answers_, SizeIs(2));
 }
 
+// Agents outlive a state that was removed to start afresh: what they were told under the old one must be older.
+TEST_F(CoreTest, ANewStateComesAfterTheOneThatWasRemoved) {
+  for (int i = 0; i < 5; ++i) open();
+  set_queue("a");
+  ASSERT_TRUE(core_->turn().ok());
+  const uint64_t last = core_->scheduler().state().last_epoch;
+  clock_.advance_ms(1'000);
+  WatchedStore fresh;
+  Core after({*env_, clock_, fresh, *executor_}, {.store = "/store", .store_id = "s", .secret = "x"});
+  ASSERT_TRUE(after.recover().ok());
+  EXPECT_GT(after.scheduler().state().incarnation, last);
+}
+
 TEST(DeliveryLinesTest, OneAtATimeIntoOneFolder) {
   struct Later final : Executor {
     std::deque<std::function<void()>> waiting;
