@@ -1,4 +1,5 @@
-// The bits of `gram`: the same for any number of threads, the promised tree over groups, exact for exact inputs.
+// The bits of `gram`: the same for any number of threads and holders, the promised tree over groups, exact for exact
+// inputs.
 #include "engine/ops/gram.h"
 
 #include <gtest/gtest.h>
@@ -6,6 +7,7 @@
 #include <algorithm>
 #include <random>
 
+#include "engine/ops/gram_parts.h"
 #include "hwy/highway.h"
 
 namespace gridquant::ops {
@@ -99,6 +101,38 @@ TEST(GramF32, SameBitsAtEveryVectorWidthWithFusedSteps) {
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
   if (results.size() < 2) GTEST_SKIP() << "this CPU has fewer than two such widths";
   EXPECT_EQ(results[0], results[1]);
+}
+
+// Holders with one, two, ... threads, so that each cuts the triangle in its own way.
+TEST_P(Gram, SameBitsByHoldersOfGroups) {
+  const OperandBuffer x = make_x(GetParam(), false);
+  const std::vector<float> want = run(x, groups_of(0, 7, 40), 1);
+  const GramParts parts(kCols, 7);
+  const auto size = static_cast<size_t>(parts.size());
+  for (const std::vector<int64_t>& ends : {std::vector<int64_t>{4, 7}, {3, 7}, {0, 1, 3, 7}, {2, 4, 6, 6, 7}}) {
+    std::vector<Subtree> nodes;
+    std::vector<std::vector<float>> triangles;  // of each node
+    int64_t begin = 0;
+    for (int threads = 1; const int64_t end : ends) {
+      device::ThreadPool pool(threads++);
+      const Subtree range{begin, end - begin};
+      const size_t first = triangles.size();
+      for (const Subtree& node : parts.subtrees(range)) nodes.push_back(node);
+      triangles.resize(nodes.size(), std::vector<float>(size));
+      ASSERT_TRUE(parts
+                      .sum(x.view(), groups_of(begin * 40, range.count, 40), range, pool,
+                           [&](int64_t s, int64_t r) { return triangles[first + s].data() + parts.row_begin(r); })
+                      .ok());
+      begin = end;
+    }
+    std::vector<float*> all;
+    for (std::vector<float>& triangle : triangles) all.push_back(triangle.data());
+    device::ThreadPool pool(3);
+    parts.combine(nodes, all, parts.size(), pool);
+    std::vector<float> h(static_cast<size_t>(kCols * kCols));
+    parts.write({all[0], size}, pool, {h.data(), kCols, kCols, kCols});
+    EXPECT_EQ(h, want) << ends.size() << " holders";
+  }
 }
 
 TEST_P(Gram, StridedInputAndOutput) {
