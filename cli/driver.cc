@@ -165,7 +165,7 @@ void RunDriver::act(const sched::FindArtifact& action) {
   }
   // Finished but damaged, or of another key with the same first digits: nothing in it can be trusted.
   if (artifact.ok() || artifact.status().code() != absl::StatusCode::kNotFound) {
-    seams_.env.remove_tree(folder).IgnoreError();
+    stages::discard_artifact(seams_.env, folder).IgnoreError();
   }
   inputs_.push_back(sched::ArtifactMissing{action.run, action.stage, action.key});
 }
@@ -179,10 +179,10 @@ Status RunDriver::write_task(const sched::StartAttempt& action) {
                     .key = stage.key,
                     .with = stage.plan.with,
                     .inputs = {},
-                    .artifact = artifact_of(action.stage)};
+                    .artifact = artifact_of(action.stage),
+                    .fresh = action.fresh};
   task.threads = options_.threads > 0 ? options_.threads : std::min(stage.plan.cores, options_.cores);
   for (const auto& [uses, name] : stage.plan.inputs) task.inputs[uses] = artifact_of(name);
-  if (action.fresh) GQ_RETURN_IF_ERROR(seams_.env.remove_tree(task.artifact));
   GQ_RETURN_IF_ERROR(seams_.env.make_folders(task.artifact));
   const std::string path = store::attempt_file(options_.workdir, action.run, action.stage, action.number, "json");
   GQ_RETURN_IF_ERROR(seams_.env.make_folders(base::folder_of(path)));

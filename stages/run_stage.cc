@@ -12,8 +12,6 @@
 namespace gridquant::stages {
 namespace {
 
-constexpr const char* kLockFile = "lock";  // held by the worker while it runs
-
 using StageFn = Status (*)(StageContext&);
 
 bool has_parts(const Task& task) {
@@ -40,7 +38,7 @@ Status unknown_stage(const std::string& uses) {
 
 // Not part of an artifact: its manifest, the attempt's lock, bookkeeping of writers (hidden), unfinished files.
 bool belongs(const std::string& name) {
-  return name != kArtifactManifest && name != kLockFile && name.front() != '.' && !name.ends_with(".tmp");
+  return name != kArtifactManifest && name != kArtifactLock && name.front() != '.' && !name.ends_with(".tmp");
 }
 
 Status list_files(base::Env& env, const std::string& root, const std::string& prefix, std::vector<std::string>& out) {
@@ -90,11 +88,7 @@ StatusOr<bool> reuse(StageContext& context) {
     return true;
   }
   context.progress.warning(absl::StrCat(task.artifact, ": is damaged or of another task; made again"));
-  GQ_ASSIGN_OR_RETURN(const std::vector<std::string> names, context.env.list(task.artifact));
-  for (const std::string& name : names) {
-    if (name == kLockFile) continue;
-    GQ_RETURN_IF_ERROR(context.env.remove_tree(base::join_path(task.artifact, name)));
-  }
+  GQ_RETURN_IF_ERROR(discard_artifact(context.env, task.artifact));
   return false;
 }
 
@@ -114,6 +108,7 @@ Status run_stage(StageContext& context) {
   int64_t done = 0;
   GQ_RETURN_IF_ERROR(on_first_rank(context.comm, [&]() -> Status {
     GQ_RETURN_IF_ERROR(context.env.make_folders(task.artifact));
+    if (!task.fresh.empty()) GQ_RETURN_IF_ERROR(start_fresh(context.env, task.artifact, task.fresh));
     GQ_ASSIGN_OR_RETURN(done, reuse(context));
     return absl::OkStatus();
   }));

@@ -10,6 +10,7 @@ namespace gridquant::stages {
 namespace {
 
 constexpr int kFormat = 1;
+constexpr const char* kFreshMark = ".fresh";  // holds the order that the folder was emptied for
 
 Status malformed(const std::string& path, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(path, ": ", what));
@@ -71,6 +72,7 @@ StatusOr<Task> read_task(base::Env& env, const std::string& path) {
   GQ_RETURN_IF_ERROR(get_string(json, path, "artifact", task.artifact));
   GQ_RETURN_IF_ERROR(get_int(json, path, "attempt", task.attempt));
   GQ_RETURN_IF_ERROR(get_int(json, path, "threads", task.threads));
+  if (json.contains("fresh")) GQ_RETURN_IF_ERROR(get_string(json, path, "fresh", task.fresh));
   task.with = json.value("with", nlohmann::json::object());
   if (!task.with.is_object()) return malformed(path, "\"with\" must be an object");
   const nlohmann::json inputs = json.value("inputs", nlohmann::json::object());
@@ -86,7 +88,7 @@ StatusOr<Task> read_task(base::Env& env, const std::string& path) {
 nlohmann::json to_json(const Task& task) {
   return {{"format", kFormat},         {"run", task.run},        {"stage", task.stage}, {"uses", task.uses},
           {"attempt", task.attempt},   {"key", task.key},        {"with", task.with},   {"inputs", task.inputs},
-          {"artifact", task.artifact}, {"threads", task.threads}};
+          {"artifact", task.artifact}, {"threads", task.threads}, {"fresh", task.fresh}};
 }
 
 Status write_task(base::Env& env, const std::string& path, const Task& task) {
@@ -122,6 +124,29 @@ Status commit_artifact(base::Env& env, const std::string& folder, const Artifact
   // Everything that the manifest names must be on disk before the manifest is.
   GQ_RETURN_IF_ERROR(env.sync_folder(folder));
   return base::write_file_atomically(env, base::join_path(folder, kArtifactManifest), json.dump(2) + "\n");
+}
+
+Status discard_artifact(base::Env& env, const std::string& folder) {
+  const std::string manifest = base::join_path(folder, kArtifactManifest);
+  GQ_ASSIGN_OR_RETURN(const std::vector<std::string> names, env.list(folder));
+  for (const std::string& name : names) {
+    if (name == kArtifactManifest || name == kArtifactLock || name == kFreshMark) continue;
+    GQ_RETURN_IF_ERROR(env.remove_tree(base::join_path(folder, name)));
+  }
+  if (!env.exists(manifest)) return absl::OkStatus();
+  GQ_RETURN_IF_ERROR(env.sync_folder(folder));
+  return env.remove_file(manifest);
+}
+
+Status start_fresh(base::Env& env, const std::string& folder, const std::string& order) {
+  const std::string mark = base::join_path(folder, kFreshMark);
+  if (env.exists(mark)) {
+    GQ_ASSIGN_OR_RETURN(const std::string of, base::read_file(env, mark));
+    if (of == order) return absl::OkStatus();
+  }
+  GQ_RETURN_IF_ERROR(env.make_folders(folder));
+  GQ_RETURN_IF_ERROR(discard_artifact(env, folder));
+  return base::write_file_atomically(env, mark, order);
 }
 
 Status verify_artifact(base::Env& env, const std::string& folder, const Artifact& artifact, bool digests) {

@@ -13,7 +13,8 @@
 namespace gridquant::stages {
 
 // {"format": 1, "run": "...", "stage": "quantize", "uses": "quantize", "attempt": 2, "key": "<sha256>",
-//  "with": {...}, "inputs": {"plan": "/abs/artifact/folder", ...}, "artifact": "/abs/folder", "threads": 0}
+//  "with": {...}, "inputs": {"plan": "/abs/artifact/folder", ...}, "artifact": "/abs/folder", "threads": 0,
+//  "fresh": ""}
 // `artifact` is the folder of this key in the store: the same for every attempt, so a later attempt finds what an
 // earlier one committed block by block. It counts as finished only when artifact.json is there (see artifact.h).
 struct Task {
@@ -25,7 +26,8 @@ struct Task {
   nlohmann::json with;                        // complete: defaults filled in, paths absolute
   std::map<std::string, std::string> inputs;  // catalog name of the producing stage -> its artifact folder
   std::string artifact;
-  int threads = 0;  // 0: all cores
+  int threads = 0;      // 0: all cores
+  std::string fresh{};  // "": goes on with what is there; else the order to begin with an empty folder, see start_fresh
 };
 
 StatusOr<Task> read_task(base::Env& env, const std::string& path);
@@ -36,6 +38,7 @@ Status write_task(base::Env& env, const std::string& path, const Task& task);
 // {"format": 1, "uses": "quantize", "key": "...", "summary": {...}, "files": [{"path": "checkpoint/config.json",
 //  "bytes": 12, "sha256": "..."}]}
 inline constexpr const char* kArtifactManifest = "artifact.json";
+inline constexpr const char* kArtifactLock = "lock";  // beside it: held by the worker while it runs
 struct ArtifactFile {
   std::string path;  // relative to the artifact folder
   uint64_t bytes = 0;
@@ -49,6 +52,13 @@ struct Artifact {
 };
 StatusOr<Artifact> read_artifact(base::Env& env, const std::string& folder);
 Status commit_artifact(base::Env& env, const std::string& folder, const Artifact& artifact);
+// Removes what lies in the folder, the manifest last: whoever is killed in the middle leaves an artifact that is
+// damaged, which the next one that looks discards again; never half of one that looks like unfinished work.
+Status discard_artifact(base::Env& env, const std::string& folder);
+// The folder as an attempt that must not use older work finds it: what was there before `order` (any text; one that
+// no other order had) is discarded, once. A later attempt under the same order goes on with what the earlier ones left,
+// and empties the folder if they were lost before they had done that.
+Status start_fresh(base::Env& env, const std::string& folder, const std::string& order);
 // Checks that every listed file is there with its size (and digest, if `digests`). DataLoss names the first that
 // differs.
 Status verify_artifact(base::Env& env, const std::string& folder, const Artifact& artifact, bool digests);

@@ -18,7 +18,7 @@ StatusOr<nlohmann::json> find_artifact(base::Env& env, const std::string& store,
               "a stored result is damaged and is made again: " + std::string(intact.message()));
   }
   if (artifact.ok() || artifact.status().code() != absl::StatusCode::kNotFound) {
-    env.remove_tree(folder).IgnoreError();
+    stages::discard_artifact(env, folder).IgnoreError();
   }
   return absl::NotFoundError("no artifact " + folder);
 }

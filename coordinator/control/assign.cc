@@ -45,7 +45,8 @@ std::string task_json(const sched::State& state, const sched::Run& run, const sc
                     .key = stage.key,
                     .with = stage.plan.with,
                     .inputs = {},
-                    .artifact = artifact_of(stage)};
+                    .artifact = artifact_of(stage),
+                    .fresh = lease.fresh};
   task.threads = threads_of(state, lease);
   for (const auto& [uses, name] : stage.plan.inputs) task.inputs[uses] = artifact_of(run.stages[run.index.at(name)]);
   return to_json(task).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";

@@ -112,7 +112,6 @@ void assignment_to(const control::Assignment& from, v1::DesiredAttempt& to) {
   to.set_key(desired.key);
   to.set_number(desired.number);
   to.set_head(desired.head);
-  to.set_fresh(desired.fresh);
   to.set_stopping(desired.stopping);
   to.set_grace_ms(desired.grace_ms);
   to.set_ranks(desired.ranks);

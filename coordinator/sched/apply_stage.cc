@@ -70,7 +70,7 @@ Status apply_granted(const At& at, const Record& record) {
               .members = {},
               .stopping = {},
               .grace_ms = 0,
-              .fresh = record.body.value("fresh", false)};
+              .fresh = {}};
   if (record.body.contains("members")) {
     for (const json& member : record.body.at("members")) lease.members.push_back(member_from(member));
   } else {  // written before there were gangs
@@ -78,6 +78,10 @@ Status apply_granted(const At& at, const Record& record) {
   }
   if (lease.members.empty()) return refuse(record, "nobody runs it");
   Stage& stage = at.stage();
+  if (record.body.value("fresh", false)) {  // an epoch alone may come again where state.db was deleted
+    stage.fresh_order = std::to_string(epoch) + "-" + std::to_string(record.at_ms);
+  }
+  lease.fresh = stage.fresh_order;
   at.state.last_epoch = epoch;
   Attempt attempt;
   attempt.number = static_cast<int>(stage.attempts.size()) + 1;

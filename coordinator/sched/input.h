@@ -122,8 +122,8 @@ struct StartAttempt {  // on the embedded node
   std::string run, stage, node;
   int number = 1;
   uint64_t epoch = 0;
-  bool fresh = false;  // empty the artifact folder first
-  int cores = 0;       // 0: all
+  std::string fresh{};  // "": goes on with what is there; else see Stage::fresh_order
+  int cores = 0;        // 0: all
 };
 struct StopAttempt {  // likewise
   std::string run, stage, node;

@@ -218,7 +218,6 @@ DesiredState Step::desired(const std::string& name) {
       if (one.epoch == epoch) attempt.number = one.number;
     }
     attempt.head = member == &lease.members[0];
-    attempt.fresh = lease.fresh;
     attempt.stopping = lease.stopping;
     attempt.grace_ms = lease.grace_ms;
     attempt.ranks = member->ranks;

@@ -68,7 +68,7 @@ bool Step::must_wait(const Run& run, const Stage& stage) {
       if (there && scheduler_.state_.nodes.at(member.node).alive) return true;
     }
   }
-  if (!stage.fresh || stage.key.empty()) return false;
+  if ((!stage.fresh && stage.fresh_order.empty()) || stage.key.empty()) return false;
   for (const auto& [epoch, lease] : scheduler_.state_.leases) {  // its artifact is not emptied under a reader's feet
     const Run& other = run.id == lease.run ? run : *find_run(lease.run);
     for (const size_t input : other.stages[lease.stage].inputs) {
@@ -145,16 +145,16 @@ void Step::reserve(const Run&, const Stage& stage) {
 
 void Step::grant(Run& run, Stage& stage, std::vector<Member> members) {
   const uint64_t epoch = scheduler_.state_.last_epoch + 1;
-  const bool fresh = stage.fresh, embedded = members[0].session == 0;
+  const bool embedded = members[0].session == 0;
   const std::string node = members[0].node;
   json body = {{"node", node},
                {"epoch", epoch},
                {"deadlineMs", stage.plan.timeout_ms > 0 ? now_ms_ + stage.plan.timeout_ms : 0},
                {"members", to_json(members)}};
-  if (fresh) body["fresh"] = true;
+  if (stage.fresh) body["fresh"] = true;
   if (!emit(RecordType::kAttemptGranted, run.id, stage.plan.name, std::move(body)) || !embedded) return;
-  result_.actions.push_back(
-      StartAttempt{run.id, stage.plan.name, node, stage.attempts.back().number, epoch, fresh, stage.plan.cores});
+  result_.actions.push_back(StartAttempt{run.id, stage.plan.name, node, stage.attempts.back().number, epoch,
+                                         stage.fresh_order, stage.plan.cores});
 }
 
 }  // namespace gridquant::sched

@@ -111,7 +111,7 @@ void Step::handle(const Restarted& input) {
   scheduler_.sent_.clear();
   scheduler_.revision_ = 0;
   for (const auto& [name, node] : scheduler_.state_.nodes) {
-    if (node.session != 0) scheduler_.heard_[name].at_ms = now_ms_;
+    if (node.session != 0) scheduler_.heard_[name].at_ms = now_ms_ + scheduler_.limits_.node_return_ms;
     touched_.insert(name);
   }
   for (const std::string& id : scheduler_.state_.index.open_runs) {

@@ -37,6 +37,9 @@ struct Limits {
   int max_remakes = 2;             // times that a stage is run again because stored bytes were corrupt
   int max_node_losses = 10;        // attempts of a stage that may be lost with their nodes
   int64_t node_lease_ms = 10'000;  // a node that is silent for so long is lost
+  // And for so much longer after a restart of the coordinator: agents look for it again at intervals of a second, and
+  // gRPC tries to connect at such intervals too.
+  int64_t node_return_ms = 4'000;
   // A stage that has waited so long keeps what stands behind it off the nodes, and out of the quota, that it needs.
   int64_t reserve_after_ms = 30'000;
   Timing timing{};

@@ -95,6 +95,7 @@ void walk(Sink& sink, const Stage& stage) {
   sink.text("state", name_of(stage.state));
   sink.text("reason", stage.reason);
   sink.number("flags", (stage.cached ? 1 : 0) + (stage.fresh ? 2 : 0));
+  sink.text("freshOrder", stage.fresh_order);
   sink.number("infrastructureFailures", stage.infrastructure_failures);
   sink.number("nodeLosses", stage.node_losses);
   sink.number("drains", stage.drains);
@@ -132,7 +133,7 @@ void walk(Sink& sink, const Lease& lease) {
   sink.number("stage", static_cast<int64_t>(lease.stage));
   sink.text("stopping", lease.stopping);
   sink.number("grace", lease.grace_ms);
-  sink.number("fresh", lease.fresh ? 1 : 0);
+  sink.text("fresh", lease.fresh);
   for (const Member& member : lease.members) {
     sink.text("member", member.node);
     sink.number("session", static_cast<int64_t>(member.session));

@@ -58,7 +58,7 @@ struct Lease {
   std::vector<Member> members;  // the first one starts the worker
   std::string stopping;         // why its processes must end; "" while they may run
   int64_t grace_ms = 0;
-  bool fresh = false;  // see DesiredAttempt
+  std::string fresh{};  // see Stage::fresh_order
   bool embedded() const { return !members.empty() && members[0].session == 0; }
 };
 
@@ -71,7 +71,10 @@ struct Stage {
   StageState state = StageState::kPending;
   std::string reason;   // why it is in this state, for people
   bool cached = false;  // succeeded by finding an artifact
-  bool fresh = false;   // the next attempt throws away what lies in the artifact folder
+  bool fresh = false;   // what lies in the artifact folder is not to be used: the next attempt gives an order
+  // "": attempts go on with what is there; else what was there before the order is thrown away, by the first of its
+  // attempts that gets so far (stages::start_fresh), and those after it go on with what that one has made.
+  std::string fresh_order{};
   int infrastructure_failures = 0;
   int node_losses = 0;  // a budget of its own: the stage did nothing wrong
   int drains = 0;

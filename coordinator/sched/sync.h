@@ -32,7 +32,6 @@ struct DesiredAttempt {
   std::string key{};  // of the artifact that it makes
   int number = 1;
   bool head = true;        // this node starts the worker; the others lend it their slots
-  bool fresh = false;      // empty the artifact folder first
   std::string stopping{};  // "": it runs; else why it has to end
   int64_t grace_ms = 0;    // between TERM and KILL; 0: KILL at once
   int ranks = 1, cores = 0;

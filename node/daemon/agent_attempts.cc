@@ -90,7 +90,6 @@ Status Agent::read_task(Attempt& attempt) {
   for (const auto& [name, folder] : inputs.items()) {
     if (folder.is_string()) attempt.inputs[name] = folder.get<std::string>();
   }
-  if (attempt.desired.fresh) GQ_RETURN_IF_ERROR(seams_.env.remove_tree(artifact));
   GQ_RETURN_IF_ERROR(seams_.env.make_folders(artifact));
   const uint64_t epoch = attempt.desired.epoch;
   // Ranks on other nodes see what lies beside the artifact, but not this node's own folder.

@@ -46,7 +46,6 @@ sched::DesiredAttempt from_proto(const v1::DesiredAttempt& attempt) {
   to.key = attempt.key();
   to.number = attempt.number();
   to.head = attempt.head();
-  to.fresh = attempt.fresh();
   to.stopping = attempt.stopping();
   to.grace_ms = attempt.grace_ms();
   to.ranks = attempt.ranks();

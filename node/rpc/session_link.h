@@ -15,7 +15,7 @@ namespace gridquant::node {
 
 struct SessionLinkOptions {
   int64_t first_pause_ms = 100;
-  int64_t longest_pause_ms = 5'000;
+  int64_t longest_pause_ms = 1'000;
 };
 
 class SessionLink : public Uplink {

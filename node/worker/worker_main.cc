@@ -145,7 +145,7 @@ Status run(const Options& options, const device::CpuInfo& cpu, comm::Communicato
   ArtifactLock lock;  // the first rank's, for all
   GQ_RETURN_IF_ERROR(stages::on_first_rank(comm, [&]() -> Status {
     GQ_RETURN_IF_ERROR(env.make_folders(task.artifact));
-    return lock.take(base::join_path(task.artifact, "lock"), progress);
+    return lock.take(base::join_path(task.artifact, stages::kArtifactLock), progress);
   }));
   const int wanted = options.threads > 0 ? options.threads : task.threads;
   device::ThreadPool pool(threads_of_rank(wanted, cpu.cores, comm.local_size()));

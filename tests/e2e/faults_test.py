@@ -87,10 +87,11 @@ def judge(args, name, played, checks):
     """I8, and whether there were faults enough."""
     runs, faults, seconds, again = played
     most, least = faults.most_attempts(), min(faults.done.values())
-    checks.that(again <= most, f"I8: {again} attempts were made again, the faults explain {most}")
+    checks.that(len(again) <= most, f"I8: {len(again)} attempts were made again, the faults explain {most}",
+                "\n".join(again))
     enough = args.count if seconds < args.seconds else max(1, args.count // 4)
     checks.that(least >= enough, f"only {least} faults of a kind in {seconds:.0f} s, {args.count} were asked for")
-    print(f"{name}: {len(runs)} runs in {seconds:.0f} s, {again} attempts made again; " +
+    print(f"{name}: {len(runs)} runs in {seconds:.0f} s, {len(again)} attempts made again; " +
           ", ".join(f"{count} x {kind}" for kind, count in faults.done.items()))
     if checks.failed:
         print("again: " + " ".join(sys.argv) + f" --count {args.count} --seconds {args.seconds:g} --seed {args.seed}")

@@ -79,10 +79,10 @@ def nothing_is_left(cluster, checks):
 
 
 def check(cluster, runs, expected, dice, checks):
-    """Everything but I8. `expected`: from a run's variant to the digests of the undisturbed run. Returns how often
-    something was executed again."""
+    """Everything but I8. `expected`: from a run's variant to the digests of the undisturbed run. Returns the attempts
+    that had to be made again, with what the coordinator says of their end."""
     acknowledged_are_there(cluster, runs, checks)
-    again = 0
+    again = []
     for run in runs:
         view = cluster.get(run.id)
         if not checks.that(view is not None, f"I1: {run.name} ({run.id}) is known"):
@@ -94,6 +94,7 @@ def check(cluster, runs, expected, dice, checks):
         if checks.that(outcome.status == 0 and len(events) > 1, f"I7: {run.name}: its events", outcome):
             stages_are_committed_once(run, view, events, checks)
             stream_can_be_resumed(cluster, run, events, dice, checks)
-        again += sum(max(0, len(stage["attempts"]) - 1) for stage in view["stages"])
+        again += [f"{run.name} ({run.id}), {stage['name']}: {attempt}"
+                  for stage in view["stages"] for attempt in stage["attempts"][:-1]]
     nothing_is_left(cluster, checks)
     return again

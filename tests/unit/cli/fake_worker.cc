@@ -58,6 +58,10 @@ stages::ArtifactFile make_file(const stages::Task& task, const std::string& path
 }
 
 int work(const stages::Task& task, const std::string& folder) {
+  if (!task.fresh.empty()) {
+    const Status emptied = stages::start_fresh(base::posix_env(), task.artifact, task.fresh);
+    if (!emptied.ok()) return static_cast<int>(exit_code_for(emptied));
+  }
   const std::string line = next_line(folder + "/" + task.stage);
   std::stringstream words(line);
   std::string verb, name, message;

@@ -107,6 +107,77 @@ TEST(ResumeKey, OtherPlanStartsOver) {
   EXPECT_EQ(world.summaries["quantize"].at("bytes"), world.summaries["plan"].at("forecast_bytes"));
 }
 
+class FreshOrder : public ::testing::Test {
+ protected:
+  FreshOrder() {
+    EXPECT_EQ(world_.run_until("plan"), absl::OkStatus());
+    EXPECT_EQ(quantize(""), absl::OkStatus());
+    expected_ = result_of(world_, kFolder);
+  }
+  Status quantize(const std::string& order, base::Env* env = nullptr) {
+    return world_.run({.uses = "quantize", .env = env, .key = "k", .fresh = order});
+  }
+  int64_t resumed() { return world_.summaries["quantize"].at("resumed_blocks").get<int64_t>(); }
+  void expect_whole(const std::string& what) {
+    Files files = result_of(world_, kFolder);
+    files.erase(".fresh");
+    expect_same(expected_, files, what);
+  }
+
+  static constexpr const char* kFolder = "/a/quantize";
+  World world_{small()};
+  Files expected_;
+};
+
+TEST_F(FreshOrder, IsCarriedOutOnce) {
+  world_.sink.on_progress = [&](int64_t done, int64_t) { world_.cancelled = done >= 1; };
+  EXPECT_TRUE(absl::IsCancelled(quantize("1")));
+  EXPECT_FALSE(world_.env->exists("/a/quantize/artifact.json")) << "what was there before is gone";
+  world_.sink.on_progress = nullptr;
+  world_.cancelled = false;
+  ASSERT_EQ(quantize("1"), absl::OkStatus());
+  EXPECT_EQ(resumed(), 2) << "a second attempt goes on where the first one stopped";
+  expect_whole("order 1");
+  ASSERT_EQ(quantize("1"), absl::OkStatus());
+  EXPECT_EQ(resumed(), 2) << "committed under this order: nothing to do";
+  ASSERT_EQ(quantize("2"), absl::OkStatus());
+  EXPECT_EQ(resumed(), 0);
+  expect_whole("order 2");
+}
+
+TEST_F(FreshOrder, GoesOnWhereAnAttemptWasKilledWhileItEmptied) {
+  // What a killed remove_tree leaves: a checkpoint without its bookkeeping, which looks like somebody else's model.
+  ASSERT_EQ(world_.env->remove_tree("/a/quantize/checkpoint/.gridquant"), absl::OkStatus());
+  ASSERT_EQ(quantize("1"), absl::OkStatus());
+  EXPECT_EQ(resumed(), 0);
+  expect_whole("without bookkeeping");
+}
+
+// And a damaged artifact, which is emptied without an order.
+TEST_F(FreshOrder, EmptyingIsRepeatedAfterAnyFault) {
+  for (const std::string order : {"1", ""}) {
+    bool reached_the_end = false;
+    for (int fail_at = 0; !reached_the_end; ++fail_at) {
+      ASSERT_LT(fail_at, 1000);
+      if (order.empty()) {
+        ASSERT_EQ(world_.env->remove_file("/a/quantize/checkpoint/config.json"), absl::OkStatus());
+      }
+      int count = 0;
+      const auto env = base::make_faulty_env(*world_.env, [&](std::string_view operation, const std::string& path) {
+        if (operation == "read" || path.rfind(kFolder, 0) != 0) return absl::OkStatus();
+        if (count++ < fail_at) return absl::OkStatus();
+        if (operation == "remove") world_.env->remove_tree(path + "/.gridquant").IgnoreError();  // and no further
+        reached_the_end = reached_the_end || path.find("/checkpoint/") != std::string::npos;
+        return absl::UnavailableError(path + ": killed");
+      });
+      EXPECT_TRUE(absl::IsUnavailable(quantize(order, env.get()))) << fail_at;
+      ASSERT_EQ(quantize(order), absl::OkStatus()) << fail_at;
+      expect_whole(order + " " + std::to_string(fail_at));
+      ASSERT_EQ(quantize("other"), absl::OkStatus());
+    }
+  }
+}
+
 TEST(Artifact, VerifiedFileByFile) {
   World world(small());
   ASSERT_EQ(world.run_until("analyze"), absl::OkStatus());

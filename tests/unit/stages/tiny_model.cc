@@ -182,6 +182,7 @@ Status World::run(const Run& run) {
   task.run = "test";
   task.stage = task.uses = run.uses;
   task.key = run.key;
+  task.fresh = run.fresh;
   task.artifact = run.artifact.empty() ? "/a/" + run.uses : run.artifact;
   const auto datasets = [](const std::string& prefix) {
     return json::array({{{"path", "/text/" + prefix + "en.txt"}, {"language", "en"}},

@@ -63,6 +63,7 @@ class World {
     int threads = 2;
     base::Env* env = nullptr;  // default: World's own
     std::string key = {};
+    std::string fresh = {};
     int ranks = 1;                                   // on threads; only the first one's summary and progress are kept
     std::map<std::string, std::string> inputs = {};  // beside, or instead of, /a/<stage>
   };
