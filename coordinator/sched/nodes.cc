@@ -28,6 +28,13 @@ std::vector<std::string> stages_behind(const std::vector<std::string>& inputs, c
   return stages;
 }
 
+// The others of a gang lend their slots only to a lease that they know: its head starts when all have said so.
+bool waits_for_others(const Lease& lease, const Member& member) {
+  if (&member != &lease.members[0] || !lease.stopping.empty()) return false;
+  return std::any_of(lease.members.begin() + 1, lease.members.end(),
+                     [](const Member& other) { return other.state == Member::State::kGranted; });
+}
+
 }  // namespace
 
 Stage* Step::undecided(uint64_t epoch) {
@@ -210,7 +217,7 @@ DesiredState Step::desired(const std::string& name) {
     Lease& lease = scheduler_.state_.leases.at(epoch);
     const Member* member = member_on(lease, name);
     // Of an earlier agent process: by not being listed, what is left of it is ended.
-    if (member == nullptr || member->session != node.session) continue;
+    if (member == nullptr || member->session != node.session || waits_for_others(lease, *member)) continue;
     const Stage& stage = find_run(lease.run)->stages[lease.stage];
     DesiredAttempt attempt{.epoch = epoch, .run = lease.run, .stage = stage.plan.name};
     attempt.key = stage.key;

@@ -4,7 +4,8 @@
 // Order: a report carries a number that grows within a session, a desired state a revision that grows within an
 // incarnation of the coordinator; older ones than the last are ignored. An attempt that the desired state does not
 // list must not run on the node: the agent ends it. A finished one stays in the reports until it is not listed any
-// more: that is how the agent learns that its end is on disk.
+// more: that is how the agent learns that its end is on disk. The head of a gang is told of its attempt when all other
+// members have said that they know of theirs.
 #pragma once
 
 #include <compare>

@@ -45,6 +45,40 @@ TEST(ClusterTest, AGangTakesAllItsRanksOrNothing) {
   EXPECT_TRUE(lab.scheduler.state().leases.empty()) << "every slot is free";
 }
 
+TEST(ClusterTest, TheHeadStartsWhenAllOthersKnowOfTheLease) {
+  Lab lab;
+  lab.add_node("n1", machine(4));
+  lab.add_node("n2", machine(4));
+  lab.silent = {"n2"};  // for a moment: what it is told is lost
+  lab.submit("r", {sized("g", 1, 8)});
+  ASSERT_EQ(lab.state("r", "g"), "running");
+  ASSERT_EQ(lab.scheduler.state().leases.begin()->second.members[0].node, "n1");
+  lab.pass(5'000);
+  EXPECT_TRUE(lab.launched.empty()) << "its mpirun would be refused on n2";
+  lab.silent.clear();
+  lab.pass(1'000);
+  EXPECT_EQ(lab.launched.size(), 1u);
+  EXPECT_NE(lab.at("r", "g").attempts[0].started_ms, 0);
+  lab.end("r", "g");
+  EXPECT_EQ(lab.state("r"), "succeeded");
+  EXPECT_EQ(lab.at("r", "g").attempts.size(), 1u);
+}
+
+TEST(ClusterTest, AGangWhoseMembersNeverAnswerIsStoppedLikeAnyOther) {
+  Lab lab;
+  lab.add_node("n1", machine(4));
+  lab.add_node("n2", machine(4));
+  lab.silent = {"n2"};
+  lab.submit("r", {sized("g", 1, 8)});
+  lab.step(CancelRequested{.run = "r", .reason = "by hand"});
+  lab.pass(1'000);
+  EXPECT_EQ(lab.state("r"), "cancelled");
+  EXPECT_TRUE(lab.launched.empty());
+  lab.silent.clear();
+  lab.pass(2'000);
+  EXPECT_TRUE(lab.scheduler.state().leases.empty()) << "every slot is free";
+}
+
 TEST(ClusterTest, AGangShrinksToWhatIsLeftAfterItsPatience) {
   Lab lab;
   lab.add_node("n1", machine(4, 2));
