@@ -101,6 +101,9 @@ std::string ready(const Scheduler& scheduler, const Run& run, const Stage& stage
       }
     }
   }
+  if (const Stage* input = input_being_made(state, run, stage); input != nullptr) {
+    return "waits for stage '" + input->plan.name + "', whose damaged result is made again";
+  }
   const std::string over = quota(scheduler, run, stage.plan);
   if (!over.empty()) return over;
   if (state.nodes.empty()) return "needs " + wanted(stage.plan) + ", and no node has joined yet (gridquant node)";

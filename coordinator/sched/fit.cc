@@ -84,6 +84,19 @@ int ranks_to_start(const State& state, const Stage& stage, Tick now_ms) {
   return possible >= plan.gang_min_ranks ? possible : 0;
 }
 
+const Stage* input_being_made(const State& state, const Run& run, const Stage& stage) {
+  for (const size_t index : stage.inputs) {
+    const Stage& input = run.stages[index];
+    if (!is_over(input.state)) return &input;
+    const auto use = state.index.keys.find(input.key);
+    if (use == state.index.keys.end()) continue;
+    for (const StageRef& ref : use->second.makers) {
+      if (state.runs.at(ref.run).stages[ref.stage].state == StageState::kRunning) return &input;
+    }
+  }
+  return nullptr;
+}
+
 std::vector<Member> fit(const State& state, const spec::StagePlan& plan, int ranks,
                         const std::set<std::string>& reserved) {
   struct Room {

@@ -24,6 +24,10 @@ int ranks_when_idle(const State& state, const spec::StagePlan& plan, int enough)
 // enough, as many as they could, but at least minRanks. 0: it cannot start with the nodes that there are.
 int ranks_to_start(const State& state, const Stage& stage, Tick now_ms);
 
+// An input of a ready stage that is made again just now, because it was damaged, by the stage's own run or by another;
+// null: all are there.
+const Stage* input_being_made(const State& state, const Run& run, const Stage& stage);
+
 // All ranks or nothing: the members, the first on the node with most of them; empty if there is no room now. One node
 // that can take all, with the least left over, else the fewest nodes. `reserved` nodes are left out.
 std::vector<Member> fit(const State& state, const spec::StagePlan& plan, int ranks,

@@ -11,7 +11,8 @@
 // has waited so long for its queue's quota likewise keeps what is behind it in its queue back. One that could not start
 // at all (no such nodes, more than the quota) reserves nothing.
 //
-// A gang is placed whole. A stage whose earlier attempt may still run on a node that is there waits for its end.
+// A gang is placed whole. A stage whose earlier attempt may still run on a node that is there waits for its end. One
+// that was ready when an input turned out to be damaged waits until that is made again.
 #include <algorithm>
 
 #include "coordinator/sched/fit.h"
@@ -60,6 +61,15 @@ bool Step::place() {
   return failed;
 }
 
+// An input that was there when the stage became ready, was damaged, and has failed since.
+const Stage* Step::lost_input(const Run& run, const Stage& stage) {
+  for (const size_t index : stage.inputs) {
+    const Stage& input = run.stages[index];
+    if (is_over(input.state) && input.state != StageState::kSucceeded) return &input;
+  }
+  return nullptr;
+}
+
 // Whether something of the stage itself is in its way.
 bool Step::must_wait(const Run& run, const Stage& stage) {
   for (const uint64_t epoch : stage.links.leases) {
@@ -97,7 +107,12 @@ bool Step::over_quota(const Run& run, const Stage& stage) {
 }
 
 Step::Placed Step::place_stage(Run& run, Stage& stage) {
-  if (must_wait(run, stage)) return Placed::kSkipped;
+  if (const Stage* lost = lost_input(run, stage); lost != nullptr) {
+    emit(RecordType::kStageFailed, run.id, stage.plan.name,
+         {{"reason", "its input '" + lost->plan.name + "' was damaged and cannot be made again"}});
+    return Placed::kFailed;
+  }
+  if (input_being_made(scheduler_.state_, run, stage) != nullptr || must_wait(run, stage)) return Placed::kSkipped;
   if (full_queues_.count(run.pipeline.queue) != 0 || over_quota(run, stage)) return Placed::kShapeBlocked;
   const int ranks = ranks_to_start(scheduler_.state_, stage, now_ms_);
   std::vector<Member> members;

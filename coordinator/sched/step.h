@@ -99,6 +99,7 @@ class Step {
   bool place();
   enum class Placed { kYes, kFailed, kSkipped, kShapeBlocked };
   Placed place_stage(Run& run, Stage& stage);
+  static const Stage* lost_input(const Run& run, const Stage& stage);
   bool must_wait(const Run& run, const Stage& stage);
   bool over_quota(const Run& run, const Stage& stage);
   void grant(Run& run, Stage& stage, std::vector<Member> members);

@@ -341,6 +341,66 @@ TEST(SchedulerTest, AFreshStartWaitsForThoseWhoReadTheOldArtifact) {
   EXPECT_EQ(world.state("a"), StageState::kRunning);
 }
 
+// c was ready, but had no room, when b found out that what a made is damaged.
+class DamageTest : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(RemakeEnds, DamageTest, testing::Values(0, static_cast<int>(ExitCode::kInput)));
+
+TEST_P(DamageTest, AReadyReaderDoesNotStartWhileItsInputIsMadeAgain) {
+  spec::StagePlan a = stage("a"), x = stage("x"), b = stage("b", {"a"}, {"a"}), c = stage("c", {"a"}, {"a"});
+  for (spec::StagePlan* plan : {&a, &x, &b, &c}) plan->cores = 1;
+  World world;
+  world.add_node(/*cores=*/2);
+  world.submit(pipeline({a, x, b, c}));
+  world.answer_missing();
+  world.finish("a");
+  ASSERT_EQ(world.state("b"), StageState::kRunning);
+  ASSERT_EQ(world.state("c"), StageState::kReady);
+  AttemptFinished finished{.run = "r", .stage = "b", .epoch = world.epoch("b")};
+  finished.exit_code = kCorruption;
+  finished.failure = FailureClass::kCorruption;
+  finished.corrupt_inputs = {"a"};
+  world.step(finished);
+  world.answer_missing();
+  ASSERT_EQ(world.state("a"), StageState::kRunning);
+  world.finish("x");
+  EXPECT_EQ(world.state("c"), StageState::kReady) << "there is room, but a's folder is being filled";
+  EXPECT_THAT(*explain(world.scheduler, "r", "c", world.now), testing::HasSubstr("'a', whose damaged result is made"));
+  world.finish("a", GetParam());
+  if (GetParam() == 0) {
+    world.finish("b");
+    world.finish("c");
+    EXPECT_EQ(world.run_state(), RunState::kSucceeded);
+  } else {
+    EXPECT_EQ(world.state("c"), StageState::kFailed) << "it does not wait for ever";
+    EXPECT_EQ(world.run_state(), RunState::kFailed);
+  }
+}
+
+TEST(SchedulerTest, NorDoesAReaderOfAnotherRun) {
+  spec::StagePlan a = stage("a"), b = stage("b", {"a"}, {"a"}), d = stage("d", {"a"}, {"a"});
+  a.cores = b.cores = d.cores = 1;
+  World world;
+  world.add_node(/*cores=*/1);
+  world.submit(pipeline({a, b}));
+  world.answer_missing();
+  world.finish("a");
+  world.submit(pipeline({a, d}), true, "other");
+  world.step(ArtifactFound{"other", "a", "key-a", {}});
+  world.answer_missing();
+  ASSERT_EQ(world.state("d", "other"), StageState::kReady);
+  AttemptFinished finished{.run = "r", .stage = "b", .epoch = world.epoch("b")};
+  finished.exit_code = kCorruption;
+  finished.failure = FailureClass::kCorruption;
+  finished.corrupt_inputs = {"a"};
+  world.step(finished);
+  world.answer_missing();
+  ASSERT_EQ(world.state("a"), StageState::kRunning);
+  world.add_node(/*cores=*/4);
+  EXPECT_EQ(world.state("d", "other"), StageState::kReady);
+  world.finish("a");
+  EXPECT_EQ(world.state("d", "other"), StageState::kRunning);
+}
+
 TEST(SchedulerTest, ALostNodeIsAnInfrastructureFailure) {
   World world = started({stage("a")});
   world.step(NodeChanged{"n", 4, 1 << 20, false});
