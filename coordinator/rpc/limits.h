@@ -24,6 +24,7 @@ inline constexpr int kKeepaliveMs = 10'000;
 inline constexpr int kKeepaliveTimeoutMs = 5'000;
 inline constexpr int kMinPingIntervalMs = 5'000;
 
+inline constexpr int64_t kLongestDrainMs = 10'000LL * 86'400'000;  // as a file's longest duration
 inline constexpr int kDefaultPage = 100;
 inline constexpr int kMaxPage = 1'000;
 inline constexpr int64_t kFollowMs = 200;      // between two looks at a log that is followed

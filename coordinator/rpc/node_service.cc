@@ -2,6 +2,7 @@
 #include "coordinator/rpc/node_service.h"
 
 #include "coordinator/rpc/convert.h"
+#include "coordinator/rpc/limits.h"
 
 namespace gridquant::rpc {
 
@@ -18,6 +19,13 @@ grpc::ServerUnaryReactor* NodeService::ListNodes(Context* context, const v1::Lis
 
 grpc::ServerUnaryReactor* NodeService::DrainNode(Context* context, const v1::DrainNodeRequest* request,
                                                  v1::DrainNodeResponse*) {
+  if (request->deadline_ms() < 0 || request->deadline_ms() > kLongestDrainMs) {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(to_grpc(absl::InvalidArgumentError("deadline_ms must be 0 (none) to " +
+                                                       std::to_string(kLongestDrainMs) + " ms from now, not " +
+                                                       std::to_string(request->deadline_ms()))));
+    return reactor;
+  }
   sched::DrainRequested input{.node = request->node(), .request = request->request_id()};
   input.deadline_ms = request->deadline_ms();
   return calls_.change(context, std::move(input), [](const std::string&) {});

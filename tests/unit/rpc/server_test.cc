@@ -206,6 +206,22 @@ TEST_F(ServerTest, NamesOfNodesAndLabelsThatCannotBeEndTheSession) {
 }
 
 // An agent that cannot end what it runs: its slot stays taken, and operators see why.
+TEST_F(ServerTest, ADrainsDeadlineIsATimeToCome) {
+  begin();
+  join("node-a");
+  for (const int64_t deadline_ms : {int64_t{-1}, std::numeric_limits<int64_t>::max()}) {
+    v1::DrainNodeRequest request;
+    request.set_node("node-a");
+    request.set_deadline_ms(deadline_ms);
+    const Status refused = client()->call(request).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument) << deadline_ms;
+    EXPECT_THAT(std::string(refused.message()), HasSubstr(std::to_string(deadline_ms)));
+  }
+  v1::DrainNodeRequest request;
+  request.set_node("node-a");
+  EXPECT_TRUE(client()->call(request).ok());
+}
+
 TEST_F(ServerTest, AQuarantinedSlotIsShown) {
   close();
   node_lease_ms_ = 60'000;
