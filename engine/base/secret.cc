@@ -32,7 +32,10 @@ StatusOr<std::string> load_or_make_secret(Env& env, const std::string& path) {
   if (env.exists(path)) {
     GQ_ASSIGN_OR_RETURN(std::string text, read_file(env, path));
     while (!text.empty() && text.back() == '\n') text.pop_back();
-    if (text.size() == 2 * kBytes && text.find_first_not_of(kDigits) == std::string::npos) return text;
+    if (text.size() == 2 * kBytes && text.find_first_not_of(kDigits) == std::string::npos) {
+      ::chmod(path.c_str(), 0600);  // whoever made it may have been killed before he had done that
+      return text;
+    }
     return absl::DataLossError(path + " holds no secret: remove it, and a new one is made");
   }
   GQ_ASSIGN_OR_RETURN(const std::string text, make_secret());
