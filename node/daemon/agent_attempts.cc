@@ -49,7 +49,11 @@ void Agent::effect(const LaunchAttempt& effect) {
   Attempt& attempt = attempts_.at(epoch);
   StatusOr<LaunchSpec> spec = prepare(attempt);
   StatusOr<int64_t> pid = spec.ok() ? seams_.launcher.start(epoch, *spec) : StatusOr<int64_t>(spec.status());
-  if (!pid.ok()) return step(StartFailed{epoch, std::string(pid.status().message())});
+  if (!pid.ok()) {
+    relay_.end(epoch);                    // its folder goes when its log is with the coordinator
+    if (!spec.ok()) remove_folder(epoch);  // it has no log yet
+    return step(StartFailed{epoch, std::string(pid.status().message())});
+  }
   attempt.runs = true;
   step(ProcessStarted{epoch, *pid});
 }

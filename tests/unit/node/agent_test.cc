@@ -187,6 +187,22 @@ TEST_F(AgentTest, ATaskOfAnotherAttemptIsNotStarted) {
   EXPECT_THAT(report(5)->message, HasSubstr("not one of this attempt"));
 }
 
+TEST_F(AgentTest, WhatCannotBeStartedLeavesNoFolder) {
+  sched::DesiredAttempt wrong = attempt(5);
+  wrong.key = "another";
+  launcher_.fail_next_start(absl::UnavailableError("no such program"));
+  desire({wrong, attempt(6)});
+  ASSERT_THAT(launcher_.running(), IsEmpty());
+  EXPECT_THAT(report(6)->message, HasSubstr("no such program"));
+  turn(1'000);
+  ASSERT_FALSE(coordinator_.pieces.empty());
+  EXPECT_TRUE(coordinator_.pieces.back().last) << "an empty log";
+  inbox_.push(LogAcknowledged{6, 0});
+  desire({});
+  turn();
+  EXPECT_THAT(files_->attempts(), IsEmpty());
+}
+
 TEST_F(AgentTest, AGangIsStartedByMpirunWithATaskFileThatAllNodesSee) {
   sched::DesiredAttempt gang = attempt(5);
   gang.hosts = {{"b", 1}, {"c", 2}};
