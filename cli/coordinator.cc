@@ -61,12 +61,13 @@ class CoordinatorCommand {
     options.limits.stop_grace_ms = static_cast<int64_t>(options_.grace_s * 1000);
     control::Control control(options);
     GQ_RETURN_IF_ERROR(control.open(base::system_clock()));
-    GQ_ASSIGN_OR_RETURN(const std::unique_ptr<rpc::Server> server,
-                        rpc::Server::start(control, {options_.listen, security()}));
     std::unique_ptr<auth::HealthListener> health;
     if (!options_.health_listen.empty()) {
       GQ_ASSIGN_OR_RETURN(health, auth::HealthListener::start(options_.health_listen));
     }
+    // The last that can fail: calls that have come are answered only by what starts now.
+    GQ_ASSIGN_OR_RETURN(const std::unique_ptr<rpc::Server> server,
+                        rpc::Server::start(control, {options_.listen, security()}));
     control.start([this](const Status& failure) {
       failure_ = failure;
       const uint64_t one = 1;
