@@ -21,6 +21,8 @@ namespace gridquant::cli {
 namespace {
 
 constexpr int kTurnMs = 100;  // interruptions are looked for so often
+constexpr int64_t kShortestSilenceMs = 1'000;  // workers have a heartbeat a second
+constexpr int64_t kLongestMs = 86'400'000;
 
 struct NodeOptions {
   std::string coordinator, workdir, name, listen = "127.0.0.1:0", advertise, memory, worker;
@@ -164,10 +166,13 @@ void add_node(CLI::App& app, Invocation& invocation) {
   command->add_option("--mpirun", options->mpirun, "Open MPI's mpirun")->capture_default_str();
   command->add_option("--orted", options->orted, "Open MPI's daemon")->capture_default_str();
   command->add_option("--grace-ms", options->grace_ms, "Time for workers to stop when the agent is asked to")
+      ->check(CLI::Range(int64_t{0}, kLongestMs))
       ->capture_default_str();
   command->add_option("--rank-silence-ms", options->silence_ms, "A rank without a sign of life for so long hangs")
+      ->check(CLI::Range(kShortestSilenceMs, kLongestMs))
       ->capture_default_str();
   command->add_option("--rank-start-ms", options->rank_start_ms, "Time for all ranks of a gang to start")
+      ->check(CLI::Range(kShortestSilenceMs, kLongestMs))
       ->capture_default_str();
   command->add_option("--heartbeat-ms", options->heartbeat_ms, "Between two reports to the coordinator")
       ->check(CLI::Range(10, 3'000))
