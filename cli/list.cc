@@ -27,7 +27,7 @@ struct ListOptions {
 StatusOr<json> local_runs(const std::string& workdir) {
   GQ_ASSIGN_OR_RETURN(const auto store, store::open_sqlite_store(workdir, store::Access::kReadOnly));
   GQ_ASSIGN_OR_RETURN(const std::vector<store::RunRow> rows, store->runs());
-  const bool in_use = store::workdir_is_in_use(workdir);
+  const bool in_use = store::is_in_use(workdir);
   json list = json::array();
   for (const store::RunRow& row : rows) {
     const bool unfinished = row.finished_ms == 0;

@@ -44,7 +44,7 @@ StatusOr<RunView> load_run(store::StateStore& store, const std::string& workdir,
   for (const sched::Stage& stage : run->stages) {
     view.artifacts[stage.plan.name] = store::artifact_folder(workdir, stage.plan.uses, stage.key);
   }
-  if (!is_over(run->state) && !store::workdir_is_in_use(workdir)) view.state = "interrupted";
+  if (!is_over(run->state) && !store::is_in_use(workdir)) view.state = "interrupted";
   return view;
 }
 

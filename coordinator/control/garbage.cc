@@ -62,6 +62,7 @@ void find_candidates(base::Env& env, Collection& all) {
       const size_t dash = name.rfind('-');
       if (!env.is_folder(folder) || (is_artifact && (dash == std::string::npos || dash == 0))) continue;
       if (is_artifact && age_ms(folder) < all.options.min_age_ms) continue;
+      if (is_artifact && store::is_in_use(folder)) continue;  // by a worker that nobody here has started
       all.candidates.push_back({root, name, is_artifact ? name.substr(dash + 1) : name, is_artifact, 0});
     }
   };

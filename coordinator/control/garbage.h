@@ -32,7 +32,8 @@ inline constexpr size_t kMaxNamed = 10'000;
 
 using GarbageDone = std::function<void(const StatusOr<Garbage>&)>;
 
-// Any thread; `done` is called once, on any thread. Runs of `gridquant run` in the same folder count as runs.
+// Any thread; `done` is called once, on any thread. Runs of `gridquant run` in the same folder count as runs; what a
+// worker makes just now stays, also if it was started by hand.
 void collect_garbage(Core& core, base::Env& env, Executor& executor, GarbageOptions options, GarbageDone done);
 
 // Calls with request ids: a second one with the id of one that goes on waits for its end, one of the last kRemembered
@@ -41,9 +42,10 @@ void collect_garbage(Core& core, base::Env& env, Executor& executor, GarbageOpti
 class GarbageCalls {
  public:
   static constexpr size_t kRemembered = 100;
+  static constexpr size_t kMostAtOnce = 8;
   GarbageCalls(Core& core, base::Env& env, Executor& executor) : core_(core), env_(env), executor_(executor) {}
 
-  // AlreadyExists: the id is that of a call with other options.
+  // AlreadyExists: the id is that of a call with other options. ResourceExhausted: too many go on.
   void collect(const std::string& request, GarbageOptions options, GarbageDone done);
 
  private:

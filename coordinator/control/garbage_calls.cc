@@ -10,20 +10,19 @@ void GarbageCalls::collect(const std::string& request, GarbageOptions options, G
   bool begins = false;
   {
     absl::MutexLock lock(&mutex_);
-    const auto [at, is_new] = calls_.try_emplace(request);
-    Call& call = at->second;
-    if (is_new) {
-      call.dry_run = options.dry_run;
-      call.min_age_ms = options.min_age_ms;
-    }
-    if (call.dry_run != options.dry_run || call.min_age_ms != options.min_age_ms) {
-      known = absl::AlreadyExistsError("the request id " + request + " was used for another request");
-    } else if (call.garbage) {
-      known = *call.garbage;
-    } else {
-      call.waiting.push_back(done);
-      if (!is_new) return;
+    const auto at = calls_.find(request);
+    if (at == calls_.end() && calls_.size() - ended_.size() >= kMostAtOnce) {
+      known = absl::ResourceExhaustedError("too many garbage collections at once: try again");
+    } else if (at == calls_.end()) {
+      calls_[request] = {options.dry_run, options.min_age_ms, {done}, std::nullopt};
       begins = true;
+    } else if (at->second.dry_run != options.dry_run || at->second.min_age_ms != options.min_age_ms) {
+      known = absl::AlreadyExistsError("the request id " + request + " was used for another request");
+    } else if (at->second.garbage) {
+      known = *at->second.garbage;
+    } else {
+      at->second.waiting.push_back(done);
+      return;
     }
   }
   if (!begins) return done(known);

@@ -97,8 +97,16 @@ void SubmitFlow::tell(const CallPtr& call, const std::string& id, const View& vi
   end(call, {submitted});
 }
 
-void SubmitFlow::validate(PipelineText file, std::function<void(const Checked&)> done) {
-  executor_.run([this, text = std::move(file), done = std::move(done)] { done(check(env_, text)); });
+void SubmitFlow::validate(PipelineText file, std::function<void(const StatusOr<Checked>&)> done) {
+  if (++running_ > kMostAtOnce) {
+    --running_;
+    return done(absl::ResourceExhaustedError("too many files at once: try again"));
+  }
+  executor_.run([this, text = std::move(file), done = std::move(done)] {
+    const Checked checked = check(env_, text);
+    --running_;
+    done(checked);
+  });
 }
 
 }  // namespace gridquant::control

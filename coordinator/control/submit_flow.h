@@ -38,7 +38,8 @@ class SubmitFlow {
   // `done` is called once, on any thread, when the submission is durable or refused. ResourceExhausted: too many at
   // once.
   void submit(Submission submission, std::function<void(const SubmitOutcome&)> done);
-  void validate(PipelineText file, std::function<void(const Checked&)> done);
+  // Likewise, with what there is to say of the file.
+  void validate(PipelineText file, std::function<void(const StatusOr<Checked>&)> done);
 
  private:
   struct Call {

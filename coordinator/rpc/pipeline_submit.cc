@@ -21,6 +21,16 @@ StatusOr<control::PipelineText> file_from(const v1::PipelineFile& from) {
   return to;
 }
 
+void to_proto(const control::Checked& from, v1::ValidateResponse& to) {
+  to.set_kind(from.kind);
+  for (const spec::Diagnostic& diagnostic : from.diagnostics) rpc::to_proto(diagnostic, *to.add_diagnostics());
+  for (const spec::Pipeline& pipeline : from.pipelines) {
+    if (from.kind == "Batch") to.add_names(pipeline.name);
+    if (from.kind == "Batch") continue;
+    for (const spec::StagePlan& stage : pipeline.stages) to.add_names(stage.name);
+  }
+}
+
 std::string hint_for(const Status& status) {
   return status.code() == absl::StatusCode::kNotFound
              ? "the coordinator and the nodes look for it, each under this very path"
@@ -53,16 +63,11 @@ grpc::ServerUnaryReactor* PipelineService::Validate(Context* context, const v1::
   return calls_.unary(context, [&](const Finish& finish) {
     StatusOr<control::PipelineText> file = file_from(request->file());
     if (!file.ok()) return finish(to_grpc(file.status()));
-    calls_.control().submissions().validate(*std::move(file), [finish, response](const control::Checked& checked) {
-      response->set_kind(checked.kind);
-      for (const spec::Diagnostic& diagnostic : checked.diagnostics) to_proto(diagnostic, *response->add_diagnostics());
-      for (const spec::Pipeline& pipeline : checked.pipelines) {
-        if (checked.kind == "Batch") response->add_names(pipeline.name);
-        if (checked.kind == "Batch") continue;
-        for (const spec::StagePlan& stage : pipeline.stages) response->add_names(stage.name);
-      }
-      finish(grpc::Status::OK);
-    });
+    calls_.control().submissions().validate(
+        *std::move(file), [finish, response](const StatusOr<control::Checked>& checked) {
+          if (checked.ok()) to_proto(*checked, *response);
+          finish(to_grpc(checked.status()));
+        });
   });
 }
 

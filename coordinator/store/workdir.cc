@@ -65,8 +65,8 @@ StatusOr<WorkdirLock> WorkdirLock::acquire(const std::string& workdir, int64_t w
   return lock;
 }
 
-bool workdir_is_in_use(const std::string& workdir) {
-  const int fd = ::open(base::join_path(workdir, "lock").c_str(), O_RDONLY | O_CLOEXEC);
+bool is_in_use(const std::string& folder) {
+  const int fd = ::open(base::join_path(folder, "lock").c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   const bool in_use = ::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
   ::close(fd);

@@ -38,7 +38,8 @@ class WorkdirLock {
   int fd_ = -1;
 };
 
-// Whether some process carries out a run there now.
-bool workdir_is_in_use(const std::string& workdir);
+// Whether some process holds `folder`/lock: of a work folder, the one that carries out a run there; of an artifact's,
+// the worker that makes it.
+bool is_in_use(const std::string& folder);
 
 }  // namespace gridquant::store

@@ -1,8 +1,16 @@
 // The owner of the scheduler with a store that is slow or fails: what is answered when, and what becomes of the rest.
 #include "coordinator/control/core.h"
 
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "coordinator/control/garbage.h"
+#include "coordinator/control/submit_flow.h"
 
 namespace gridquant::control {
 namespace {
@@ -159,11 +167,65 @@ TEST_F(CoreTest, ANewStateComesAfterTheOneThatWasRemoved) {
   EXPECT_GT(after.scheduler().state().incarnation, last);
 }
 
+struct Later final : Executor {
+  std::deque<std::function<void()>> waiting;
+  void run(std::function<void()> work) override { waiting.push_back(std::move(work)); }
+};
+
+TEST_F(CoreTest, WhatWaitsForTheExecutorIsBounded) {
+  Later executor;
+  SubmitFlow flow(*core_, *env_, executor, {});
+  const PipelineText file{"a.yaml", "kind: Pipeline", "/", {}};
+  std::vector<absl::StatusCode> codes;
+  for (int i = 0; i <= SubmitFlow::kMostAtOnce; ++i) {
+    flow.validate(file, [&](const StatusOr<Checked>& checked) { codes.push_back(checked.status().code()); });
+  }
+  EXPECT_THAT(codes, ElementsAre(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(executor.waiting, SizeIs(SubmitFlow::kMostAtOnce));
+  executor.waiting.front()();
+  flow.validate(file, [](const auto&) {});
+  EXPECT_THAT(executor.waiting, SizeIs(SubmitFlow::kMostAtOnce + 1)) << "there is room again";
+  executor.waiting.clear();
+  codes.clear();
+  GarbageCalls garbage(*core_, *env_, executor);
+  for (size_t i = 0; i <= GarbageCalls::kMostAtOnce; ++i) {
+    garbage.collect("gc-" + std::to_string(i), {.workdir = "/w", .store = "/s"},
+                    [&](const StatusOr<Garbage>& result) { codes.push_back(result.status().code()); });
+  }
+  EXPECT_THAT(codes, ElementsAre(absl::StatusCode::kResourceExhausted));
+}
+
+// As a worker that was started by hand, or by Slurm, holds it for hours; the folder itself changes only at its start.
+TEST_F(CoreTest, GarbageCollectionLeavesWhatAWorkerIsMaking) {
+  char folder[] = "/tmp/gridquant_gc_XXXXXX";
+  ASSERT_NE(::mkdtemp(folder), nullptr);
+  base::Env& env = base::posix_env();
+  const std::string root = folder;
+  for (const char* name : {"plan-0123456789abcdef", "plan-fedcba9876543210"}) {
+    ASSERT_TRUE(env.make_folders(root + "/artifacts/" + name).ok());
+    ASSERT_TRUE(base::write_file_unsynced(env, root + "/artifacts/" + name + "/lock", "").ok());
+  }
+  const int lock = ::open((root + "/artifacts/plan-0123456789abcdef/lock").c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(::flock(lock, LOCK_EX | LOCK_NB), 0);
+  std::vector<std::string> removed;
+  const auto collect = [&] {
+    const GarbageOptions options{.workdir = root, .store = root, .min_age_ms = 0};
+    collect_garbage(*core_, env, *executor_, options, [&](const StatusOr<Garbage>& garbage) {
+      ASSERT_TRUE(garbage.ok()) << garbage.status();
+      removed = garbage->removed;
+    });
+    ASSERT_TRUE(core_->turn().ok());
+  };
+  collect();
+  EXPECT_THAT(removed, ElementsAre("artifacts/plan-fedcba9876543210"));
+  ::close(lock);
+  collect();
+  EXPECT_THAT(removed, ElementsAre("artifacts/plan-0123456789abcdef"));
+  EXPECT_TRUE(env.remove_tree(root).ok());
+}
+
 TEST(DeliveryLinesTest, OneAtATimeIntoOneFolder) {
-  struct Later final : Executor {
-    std::deque<std::function<void()>> waiting;
-    void run(std::function<void()> work) override { waiting.push_back(std::move(work)); }
-  } executor;
+  Later executor;
   DeliveryLines lines(executor);
   std::vector<std::string> done;
   for (const char* name : {"/out/a", "/out/./a", "/out/b"}) {

@@ -157,11 +157,11 @@ TEST_F(StoreTest, WhatIsNoStoreIsSaidToBeNone) {
 }
 
 TEST_F(StoreTest, TheSecondLockIsRefusedAndNamesTheHolder) {
-  EXPECT_FALSE(workdir_is_in_use(folder_));
+  EXPECT_FALSE(is_in_use(folder_));
   {
     const auto first = WorkdirLock::acquire(folder_, 0);
     ASSERT_TRUE(first.ok());
-    EXPECT_TRUE(workdir_is_in_use(folder_));
+    EXPECT_TRUE(is_in_use(folder_));
     const auto second = WorkdirLock::acquire(folder_, 0);
     ASSERT_EQ(second.status().code(), absl::StatusCode::kFailedPrecondition);
     EXPECT_THAT(std::string(second.status().message()), HasSubstr("process " + std::to_string(::getpid())));
