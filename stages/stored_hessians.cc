@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/digest.h"
 #include "stages/parallel.h"
+#include "stages/task.h"
 
 namespace gridquant::stages {
 namespace {
@@ -20,8 +21,12 @@ constexpr const char* kList = "hessians.json";
 constexpr int64_t kPieceFloats = 1 << 20;  // written at once, if a row is not longer
 constexpr int64_t kTile = 64;              // rows and columns mirrored at once: both sides stay in the cache
 
+std::string name_of_file(int64_t b) {
+  return absl::StrFormat("%s/block-%05d.safetensors", kFolder, b);
+}
+
 std::string file_of(const std::string& artifact, int64_t b) {
-  return base::join_path(base::join_path(artifact, kFolder), absl::StrFormat("block-%05d.safetensors", b));
+  return base::join_path(artifact, name_of_file(b));
 }
 
 int64_t triangle(int64_t k) {
@@ -38,7 +43,8 @@ std::vector<std::pair<std::string, formats::TensorEntry>> entries_of(const std::
 
 // What a file says of itself is not our caller's mistake: the artifact is damaged, and can be made again.
 Status damaged(const Status& status) {
-  const bool content = absl::IsNotFound(status) || absl::IsFailedPrecondition(status) || absl::IsOutOfRange(status);
+  const bool content = absl::IsNotFound(status) || absl::IsFailedPrecondition(status) || absl::IsOutOfRange(status) ||
+                       absl::IsInvalidArgument(status);
   return content ? absl::DataLossError(status.message()) : status;
 }
 
@@ -141,6 +147,7 @@ StatusOr<StoredHessians> StoredHessians::open(base::Env& env, const std::string&
   }
   GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env, path));
   stored.digest_ = base::digest_of(text);
+  GQ_RETURN_IF_ERROR(stored.read_manifest());
   try {
     const json list = json::parse(text);
     for (const json& part : list.at("hessians")) {
@@ -150,6 +157,20 @@ StatusOr<StoredHessians> StoredHessians::open(base::Env& env, const std::string&
     return absl::DataLossError(absl::StrCat(path, ": is not a list of Hessians: ", e.what()));
   }
   return stored;
+}
+
+Status StoredHessians::read_manifest() {
+  const StatusOr<Artifact> manifest = read_artifact(*env_, artifact_);
+  if (!manifest.ok()) return damaged(manifest.status());
+  for (const ArtifactFile& file : manifest->files) committed_[file.path] = file.sha256;
+  return check(kList, digest_);
+}
+
+Status StoredHessians::check(const std::string& file, const std::string& digest) const {
+  const auto committed = committed_.find(file);
+  if (committed != committed_.end() && committed->second == digest) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat(base::join_path(artifact_, file), ": its content differs from what calibrate committed"));
 }
 
 StatusOr<int64_t> StoredHessians::rows(const HessianPart& part) const {
@@ -165,6 +186,7 @@ Status StoredHessians::open_block(int64_t b) {
   if (!file.ok()) return damaged(file.status());
   file_.emplace(*std::move(file));
   block_ = b;
+  verified_ = false;
   return absl::OkStatus();
 }
 
@@ -175,6 +197,11 @@ StatusOr<tensor::Tensor> StoredHessians::read(int64_t b, const HessianPart& part
   if (found == file_->header().tensors.end() || found->second.dtype != tensor::DType::kF32 ||
       found->second.shape != shape) {
     return absl::DataLossError(absl::StrCat(file_->path(), ": has no ", part.tensor, " of ", shape.front(), " F32"));
+  }
+  if (!verified_) {  // once per block: reading it costs little beside solving it
+    GQ_ASSIGN_OR_RETURN(const std::string digest, base::digest_of_file(*env_, file_->path()));
+    GQ_RETURN_IF_ERROR(check(name_of_file(b), digest));
+    verified_ = true;
   }
   tensor::Tensor hessian(tensor::DType::kF32, {part.width, part.width});
   const tensor::Matrix<float> h = hessian.matrix<float>();

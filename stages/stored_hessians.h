@@ -67,20 +67,24 @@ class StoredHessians {
   static StatusOr<StoredHessians> open(base::Env& env, const std::string& artifact);
 
   const std::string& digest() const { return digest_; }  // of the list
-  // DataLoss from here on: a file is absent, cut short, or of another shape.
+  // DataLoss from here on: a file is absent, cut short, of another shape, or not what calibrate committed.
   StatusOr<int64_t> rows(const HessianPart& part) const;
   // [K, K], symmetric.
   StatusOr<tensor::Tensor> read(int64_t b, const HessianPart& part, device::ThreadPool& pool);
 
  private:
   StoredHessians(base::Env& env, std::string artifact) : env_(&env), artifact_(std::move(artifact)) {}
+  Status read_manifest();
+  Status check(const std::string& file, const std::string& digest) const;
   Status open_block(int64_t b);
 
   base::Env* env_;
   std::string artifact_;
   std::string digest_;
-  std::map<std::string, int64_t> rows_;  // by tensor
-  int64_t block_ = -1;                   // whose file is open
+  std::map<std::string, int64_t> rows_;           // by tensor
+  std::map<std::string, std::string> committed_;  // file of the artifact -> its digest
+  int64_t block_ = -1;                            // whose file is open
+  bool verified_ = false;                         // it
   std::optional<formats::SafetensorsFile> file_;
 };
 

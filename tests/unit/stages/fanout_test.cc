@@ -196,6 +196,11 @@ TEST(StoredHessians, GoThroughTheFile) {
   uint64_t bytes = 0;
   for (const auto& [name, content] : world.files("/h/hessians")) bytes += content.size();
   EXPECT_EQ(bytes, hessian_file_bytes(*source));
+  Artifact artifact{.uses = "calibrate", .key = "k", .summary = json::object(), .files = {}};
+  for (const auto& [name, content] : world.files("/h")) {
+    artifact.files.push_back({name, content.size(), base::digest_of(content)});
+  }
+  ASSERT_TRUE(commit_artifact(*world.env, "/h", artifact).ok());
 
   device::ThreadPool pool(3);
   auto stored = StoredHessians::open(*world.env, "/h");
@@ -279,10 +284,14 @@ TEST_F(Damage, OfHessiansIsRefused) {
   std::string bent = good;
   bent.replace(bent.find("mlp_input"), 9, "mlp_inpux");
   write(block_, bent);
-  expect(absl::StatusCode::kDataLoss, "mlp_input");
+  expect(absl::StatusCode::kDataLoss, block_);
   write(block_, read("/a/calibrate/hessians/block-00000.safetensors"));
   expect(absl::StatusCode::kDataLoss, "blocks.1.");
   ASSERT_TRUE(world_.env->remove_file(block_).ok());
+  expect(absl::StatusCode::kDataLoss, block_);
+  std::string flipped = good;
+  flipped[good.size() - 1000] = static_cast<char>(flipped[good.size() - 1000] ^ 1);
+  write(block_, flipped);
   expect(absl::StatusCode::kDataLoss, block_);
   write(block_, good);
   const std::string list = read("/a/calibrate/hessians.json");
