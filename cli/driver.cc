@@ -152,19 +152,23 @@ std::string RunDriver::artifact_of(const std::string& name) const {
 void RunDriver::act(const sched::FindArtifact& action) {
   const std::string folder = artifact_of(action.stage);
   const StatusOr<stages::Artifact> artifact = stages::read_artifact(seams_.env, folder);
-  const bool finished = artifact.ok() && artifact->key == action.key;
-  if (finished) {
-    const Status intact = stages::verify_artifact(seams_.env, folder, *artifact, /*digests=*/false);
-    if (intact.ok()) {
-      recall_warnings(action.stage);
-      inputs_.push_back(sched::ArtifactFound{action.run, action.stage, action.key, artifact->summary});
-      return;
-    }
-    seams_.output.message(action.stage, "warning",
-                          "the stored result is damaged and is made again: " + std::string(intact.message()));
+  Status found = artifact.status();
+  if (artifact.ok()) {
+    found = artifact->key == action.key
+                ? stages::verify_artifact(seams_.env, folder, *artifact, /*digests=*/false)
+                : absl::DataLossError(folder + " is of another key");  // with the same first digits
   }
-  // Finished but damaged, or of another key with the same first digits: nothing in it can be trusted.
-  if (artifact.ok() || artifact.status().code() != absl::StatusCode::kNotFound) {
+  if (found.ok()) {
+    recall_warnings(action.stage);
+    inputs_.push_back(sched::ArtifactFound{action.run, action.stage, action.key, artifact->summary});
+    return;
+  }
+  if (is_io_trouble(found)) {  // it stays: the worker looks again
+    seams_.output.message(action.stage, "warning",
+                          "the stored result cannot be looked at: " + std::string(found.message()));
+  } else if (!absl::IsNotFound(found)) {  // nothing in it can be trusted
+    seams_.output.message(action.stage, "warning",
+                          "the stored result is damaged and is made again: " + std::string(found.message()));
     stages::discard_artifact(seams_.env, folder).IgnoreError();
   }
   inputs_.push_back(sched::ArtifactMissing{action.run, action.stage, action.key});

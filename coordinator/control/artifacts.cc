@@ -11,13 +11,17 @@ StatusOr<nlohmann::json> find_artifact(base::Env& env, const std::string& store,
                                        const std::string& key) {
   const std::string folder = store::artifact_folder(store, uses, key);
   const StatusOr<stages::Artifact> artifact = stages::read_artifact(env, folder);
-  if (artifact.ok() && artifact->key == key) {
-    const Status intact = stages::verify_artifact(env, folder, *artifact, /*digests=*/false);
-    if (intact.ok()) return artifact->summary;
-    base::log(base::LogLevel::kWarning,
-              "a stored result is damaged and is made again: " + std::string(intact.message()));
+  Status found = artifact.status();
+  if (artifact.ok()) {
+    found = artifact->key == key ? stages::verify_artifact(env, folder, *artifact, /*digests=*/false)
+                                 : absl::DataLossError(folder + " is of another key");
   }
-  if (artifact.ok() || artifact.status().code() != absl::StatusCode::kNotFound) {
+  if (found.ok()) return artifact->summary;
+  if (is_io_trouble(found)) {  // it stays: the worker looks again
+    base::log(base::LogLevel::kWarning, "a stored result cannot be looked at: " + std::string(found.message()));
+  } else if (!absl::IsNotFound(found)) {
+    base::log(base::LogLevel::kWarning,
+              "a stored result is damaged and is made again: " + std::string(found.message()));
     stages::discard_artifact(env, folder).IgnoreError();
   }
   return absl::NotFoundError("no artifact " + folder);

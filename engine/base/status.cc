@@ -37,6 +37,10 @@ FailureClass failure_class_for(int exit_code) {
   return exit_code < 128 ? FailureClass::kUser : FailureClass::kInfrastructure;
 }
 
+bool is_io_trouble(const Status& status) {
+  return absl::IsUnavailable(status) || absl::IsPermissionDenied(status) || absl::IsResourceExhausted(status);
+}
+
 Status annotate(const Status& status, const std::string& context) {
   if (status.ok()) return status;
   return Status(status.code(), context + ": " + std::string(status.message()));

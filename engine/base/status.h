@@ -42,6 +42,10 @@ ExitCode exit_code_for(const Status& status);
 // The class of a worker's exit code; codes not in the table (a signal shows as 128 + its number) are infrastructure.
 FailureClass failure_class_for(int exit_code);
 
+// Something failed for a reason that says nothing about the content that was asked for, and may go away: an I/O error,
+// too many open files, a missing right, no space.
+bool is_io_trouble(const Status& status);
+
 // The status with `context` and ": " put before its message, code unchanged. OK stays OK.
 Status annotate(const Status& status, const std::string& context);
 

@@ -41,11 +41,6 @@ StatusOr<json> read_own_json(base::Env& env, const std::string& path) {
   return parse_json_object<json>(text, path, kManifestLimits);
 }
 
-// Reading failed for a reason that says nothing about the content.
-bool is_io_trouble(const Status& status) {
-  return absl::IsUnavailable(status) || absl::IsPermissionDenied(status) || absl::IsResourceExhausted(status);
-}
-
 }  // namespace
 
 StatusOr<CheckpointWriter> CheckpointWriter::open(base::Env& env, CheckpointWriterOptions options) {

@@ -9,8 +9,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "coordinator/control/artifacts.h"
 #include "coordinator/control/garbage.h"
 #include "coordinator/control/submit_flow.h"
+#include "coordinator/store/workdir.h"
+#include "stages/task.h"
 
 namespace gridquant::control {
 namespace {
@@ -165,6 +168,25 @@ TEST_F(CoreTest, ANewStateComesAfterTheOneThatWasRemoved) {
   Core after({*env_, clock_, fresh, *executor_}, {.store = "/store", .store_id = "s", .secret = "x"});
   ASSERT_TRUE(after.recover().ok());
   EXPECT_GT(after.scheduler().state().incarnation, last);
+}
+
+// Too many open files, a file server that does not answer: hours of work must not go for that.
+TEST_F(CoreTest, AnArtifactThatCannotBeReadJustNowStays) {
+  const std::string key(64, 'a'), folder = store::artifact_folder("/s", "plan", key);
+  ASSERT_TRUE(env_->make_folders(folder).ok());
+  ASSERT_TRUE(base::write_file_atomically(*env_, folder + "/plan.json", "{}").ok());
+  const stages::Artifact artifact{"plan", key, {{"bits", 4}}, {{"plan.json", 2, ""}}};
+  ASSERT_TRUE(stages::commit_artifact(*env_, folder, artifact).ok());
+  const auto faulty = base::make_faulty_env(*env_, [](std::string_view operation, const std::string& path) {
+    return operation == "read" ? absl::UnavailableError("too many open files: " + path) : absl::OkStatus();
+  });
+  EXPECT_TRUE(absl::IsNotFound(find_artifact(*faulty, "/s", "plan", key).status()));
+  const auto found = find_artifact(*env_, "/s", "plan", key);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(*found, json({{"bits", 4}}));
+  ASSERT_TRUE(base::write_file_atomically(*env_, folder + "/plan.json", "{ }").ok());
+  EXPECT_TRUE(absl::IsNotFound(find_artifact(*env_, "/s", "plan", key).status()));
+  EXPECT_FALSE(env_->exists(folder + "/plan.json")) << "what is damaged goes";
 }
 
 struct Later final : Executor {
