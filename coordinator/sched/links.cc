@@ -67,6 +67,12 @@ void set_needed(Index& index, Stage& stage, bool needed) {
   if (count == 0) index.needed.erase(stage.key);
 }
 
+// Of a run that is paused: whoever waits for what this stage was to make looks whether it still has to.
+void let_others_go_on(State& state, const Stage& stage) {
+  const auto use = state.index.keys.find(stage.key);
+  if (use != state.index.keys.end()) state.index.settle.insert(use->second.waiting.begin(), use->second.waiting.end());
+}
+
 void release_use(Node& node, QueueUse& queue, const Member& member) {
   node.used.cores -= member.cores;
   node.used.memory_bytes -= member.memory_bytes;
@@ -108,6 +114,7 @@ void run_moved(State& state, Run& run) {
     refresh_stage(state, run, i);
     const Stage& stage = run.stages[i];
     if (!over && stage.state == StageState::kPending && stage.links.open == 0) state.index.settle.insert({run.id, i});
+    if (run.paused) let_others_go_on(state, stage);
   }
 }
 
@@ -141,6 +148,7 @@ void stage_moved(State& state, Run& run, size_t index, StageState from) {
     }
   }
   if (stage.state == StageState::kPending && stage.links.open == 0) state.index.settle.insert(ref);
+  if (run.paused) let_others_go_on(state, stage);
   refresh_stage(state, run, index);
 }
 

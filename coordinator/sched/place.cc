@@ -78,6 +78,12 @@ bool Step::must_wait(const Run& run, const Stage& stage) {
       if (there && scheduler_.state_.nodes.at(member.node).alive) return true;
     }
   }
+  const auto use = scheduler_.state_.index.keys.find(stage.key);
+  if (use != scheduler_.state_.index.keys.end() && use->second.makers.size() > 1) {  // its run was paused meanwhile
+    for (const StageRef& ref : use->second.makers) {
+      if (find_run(ref.run)->stages[ref.stage].state == StageState::kRunning) return true;
+    }
+  }
   if ((!stage.fresh && stage.fresh_order.empty()) || stage.key.empty()) return false;
   for (const auto& [epoch, lease] : scheduler_.state_.leases) {  // its artifact is not emptied under a reader's feet
     const Run& other = run.id == lease.run ? run : *find_run(lease.run);

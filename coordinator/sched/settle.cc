@@ -24,6 +24,16 @@ std::string upstream_reason(const Stage& upstream) {
                                                      : "failed");
 }
 
+// A fresh one would empty what has been made meanwhile.
+bool all_held_back(const State& state, const KeyUse& use) {
+  return std::all_of(use.makers.begin(), use.makers.end(), [&](const StageRef& ref) {
+    const Run& run = state.runs.at(ref.run);
+    const Stage& stage = run.stages[ref.stage];
+    const bool starts_later = stage.state == StageState::kReady || stage.state == StageState::kWaiting;
+    return run.paused && starts_later && !stage.fresh && stage.fresh_order.empty();
+  });
+}
+
 // What an `if:` expression sees.
 json condition_stages(const Run& run) {
   json stages = json::object();
@@ -63,8 +73,10 @@ void Step::settle_stage(Run& run, size_t index) {
   }
   if (settle_condition(run, stage)) return;
   // Two stages with one key, of whatever runs, make one artifact: the second waits, then finds what the first made.
+  // It does not wait for one that a paused run holds back.
+  const State& state = scheduler_.state_;
   const auto use = scheduler_.state_.index.keys.find(stage.key);
-  if (!stage.key.empty() && use != scheduler_.state_.index.keys.end()) {
+  if (!stage.key.empty() && use != state.index.keys.end() && !all_held_back(state, use->second)) {
     use->second.waiting.insert({run.id, index});
     return;
   }

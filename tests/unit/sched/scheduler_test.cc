@@ -341,6 +341,26 @@ TEST(SchedulerTest, AFreshStartWaitsForThoseWhoReadTheOldArtifact) {
   EXPECT_EQ(world.state("a"), StageState::kRunning);
 }
 
+TEST(SchedulerTest, APausedRunHoldsNobodyElseUp) {
+  World world;
+  world.submit(pipeline({stage("a")}), true, "paused");
+  world.answer_missing();
+  world.submit(pipeline({stage("a")}), true, "other");
+  ASSERT_EQ(world.state("a", "paused"), StageState::kReady);
+  ASSERT_EQ(world.state("a", "other"), StageState::kPending) << "one of them makes it";
+  world.step(PauseRequested{.run = "paused", .paused = true});
+  world.answer_missing();
+  world.add_node();
+  ASSERT_EQ(world.state("a", "other"), StageState::kRunning);
+  world.step(PauseRequested{.run = "paused", .paused = false});
+  world.answer_missing();
+  EXPECT_EQ(world.state("a", "paused"), StageState::kReady) << "two attempts would write one artifact";
+  world.finish("a", 0, "other");
+  EXPECT_EQ(world.state("a", "paused"), StageState::kRunning);
+  world.finish("a", 0, "paused");
+  EXPECT_EQ(world.run_state("paused"), RunState::kSucceeded);
+}
+
 // c was ready, but had no room, when b found out that what a made is damaged.
 class DamageTest : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(RemakeEnds, DamageTest, testing::Values(0, static_cast<int>(ExitCode::kInput)));
