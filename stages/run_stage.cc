@@ -81,8 +81,14 @@ StatusOr<bool> reuse(StageContext& context) {
   const Task& task = context.task;
   if (task.key.empty() || !context.env.exists(base::join_path(task.artifact, kArtifactManifest))) return false;
   const StatusOr<Artifact> artifact = read_artifact(context.env, task.artifact);
-  if (artifact.ok() && artifact->key == task.key && artifact->uses == task.uses &&
-      verify_artifact(context.env, task.artifact, *artifact, /*digests=*/true).ok()) {
+  Status found = artifact.status();
+  if (artifact.ok()) {
+    found = artifact->key == task.key && artifact->uses == task.uses
+                ? verify_artifact(context.env, task.artifact, *artifact, /*digests=*/true)
+                : absl::DataLossError("of another task");
+  }
+  if (is_io_trouble(found)) return found;  // says nothing about it: it may be whole
+  if (found.ok()) {
     context.summary = artifact->summary;
     context.progress.note("committed by an earlier attempt; nothing to do");
     return true;

@@ -102,6 +102,8 @@ StatusOr<Artifact> read_artifact(base::Env& env, const std::string& folder) {
   GQ_RETURN_IF_ERROR(get_string(json, path, "uses", artifact.uses));
   GQ_RETURN_IF_ERROR(get_string(json, path, "key", artifact.key));
   artifact.summary = json.value("summary", nlohmann::json::object());
+  if (artifact.summary.is_null()) artifact.summary = nlohmann::json::object();
+  if (!artifact.summary.is_object()) return malformed(path, "\"summary\" must be an object");
   const nlohmann::json files = json.value("files", nlohmann::json::array());
   if (!files.is_array()) return malformed(path, "\"files\" must be a list");
   for (const nlohmann::json& element : files) {
@@ -121,7 +123,8 @@ Status commit_artifact(base::Env& env, const std::string& folder, const Artifact
                                {"key", artifact.key},
                                {"summary", artifact.summary},
                                {"files", std::move(files)}};
-  // Everything that the manifest names must be on disk before the manifest is.
+  // Everything that the manifest names must be on disk before the manifest is, and the folder itself.
+  GQ_RETURN_IF_ERROR(env.sync_folder(base::folder_of(folder)));
   GQ_RETURN_IF_ERROR(env.sync_folder(folder));
   return base::write_file_atomically(env, base::join_path(folder, kArtifactManifest), json.dump(2) + "\n");
 }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <random>
 
+#include "absl/strings/str_cat.h"
 #include "stages/block_quantizer.h"
 #include "stages/disjoint.h"
 #include "stages/hessian_error.h"
@@ -300,6 +301,37 @@ TEST(PhaseTimes, LapsAddUp) {
   clock.advance_ms(500);
   times.lap("read");
   EXPECT_EQ(times.seconds(), (json{{"read", 2.0}, {"solve", 0.25}}));
+}
+
+TEST(Artifact, ItsFolderIsOnDiskBeforeItIsCommitted) {
+  const auto memory = base::make_memory_env();
+  std::vector<std::string> done;
+  const auto env = base::make_faulty_env(*memory, [&](std::string_view operation, const std::string& path) {
+    done.push_back(absl::StrCat(std::string(operation), " ", path));
+    return absl::OkStatus();
+  });
+  ASSERT_TRUE(memory->make_folders("/store/a").ok());
+  ASSERT_TRUE(commit_artifact(*env, "/store/a", {"plan", "k", json::object(), {}}).ok());
+  ASSERT_GT(done.size(), 3u);
+  done.resize(3);
+  EXPECT_THAT(done, ::testing::ElementsAre("sync_folder /store", "sync_folder /store/a",
+                                           "create /store/a/artifact.json.tmp"));
+  ASSERT_EQ(base::write_file_atomically(*memory, "/store/a/artifact.json",
+                                        R"({"format": 1, "uses": "plan", "key": "k", "summary": [1]})"),
+            absl::OkStatus());
+  EXPECT_TRUE(absl::IsInvalidArgument(read_artifact(*memory, "/store/a").status())) << "agents send it on";
+}
+
+TEST(RunStage, WhatIsCommittedStaysIfItCannotBeReadJustNow) {
+  testing::World world;
+  ASSERT_EQ(world.run({.uses = "analyze", .key = "k"}), absl::OkStatus());
+  const auto before = world.files("/a/analyze");
+  const auto faulty = base::make_faulty_env(*world.env, [](std::string_view operation, const std::string& path) {
+    return operation == "read" && path == "/a/analyze/artifact.json" ? absl::UnavailableError("too many open files")
+                                                                     : absl::OkStatus();
+  });
+  EXPECT_TRUE(absl::IsUnavailable(world.run({.uses = "analyze", .env = faulty.get(), .key = "k"})));
+  EXPECT_EQ(world.files("/a/analyze"), before);
 }
 
 TEST(RunStage, ReusesWhatIsCommittedUnderTheKeyAndMakesDamagedAgain) {
