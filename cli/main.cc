@@ -95,9 +95,6 @@ int run_main(int argc, char** argv) {
 }  // namespace gridquant::cli
 
 int main(int argc, char** argv) {
-  // For the workers: what one thread gives back, another takes again. Their allocations are few and large; with an
-  // arena per thread a fifth more was resident, at no gain in speed. Read when a program is loaded.
-  ::setenv("MALLOC_ARENA_MAX", "1", /*overwrite=*/0);
   ::setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);  // what goes wrong is said once, by us
   try {
     return gridquant::cli::run_main(argc, argv);

@@ -101,28 +101,33 @@ def floor_flops(config, sequences, length):
 
 def measure_ours(bench):
     """The runs of ours, and the product rate between them: its median is the rate of the floor. Beside each run with
-    all threads in one process, one with a rank for each of them."""
+    all threads in one process, one with a rank for each of them: first the one, then the other first, so that a machine
+    that gets slower or faster does not favour either."""
     compute = "auto"
-    runs, rates, gangs = [], [], []
+    kinds = [1, lib.cores()] if lib.cores() > 1 else [1]
+    runs, rates = {ranks: [] for ranks in kinds}, []
     for turn in range(bench.args.repeat):
-        lib.say(f"gridquant, run {turn + 1} of {bench.args.repeat}")
-        runs.append(bench.ours("gptq", compute))
-        rates.append(bench.product_rate(runs[-1]["compute"]))
-        lib.say(f"{runs[-1]['total_s']:.2f} s, products at {rates[-1] / 1e9:.0f} GFLOP/s")
-        if lib.cores() > 1:
-            gangs.append(bench.ours("gptq", compute, lib.cores()))
-            lib.say(f"{gangs[-1]['total_s']:.2f} s with {lib.cores()} ranks of one thread")
-    if gangs:
-        gangs.sort(key=lambda run: run["total_s"])
-        bench.results["runs"]["ours_ranks"] = gangs[len(gangs) // 2]
-    runs.sort(key=lambda run: run["total_s"])
-    ours = runs[len(runs) // 2]
-    ours["all_s"] = [run["total_s"] for run in runs]
+        for ranks in kinds if turn % 2 == 0 else kinds[::-1]:
+            lib.say(f"gridquant, run {turn + 1} of {bench.args.repeat}, ranks: {ranks}")
+            runs[ranks].append(bench.ours("gptq", compute, ranks))
+            lib.say(f"{runs[ranks][-1]['total_s']:.2f} s")
+        rates.append(bench.product_rate(runs[1][-1]["compute"]))
+        lib.say(f"products at {rates[-1] / 1e9:.0f} GFLOP/s")
+    if len(kinds) > 1:
+        gang = bench.results["runs"]["ours_ranks"] = median_run(runs[kinds[1]])
+        gang["ratios"] = [pair[1]["total_s"] / pair[0]["total_s"] for pair in zip(*runs.values(), strict=True)]
     with open(os.path.join(bench.args.model, "config.json"), encoding="utf-8") as file:
         flops = floor_flops(json.load(file), bench.args.sequences, bench.args.length)
     rate = statistics.median(rates)
     bench.results["floor"] = {"flops": flops, "flops_per_s": rate, "all_flops_per_s": rates, "seconds": flops / rate}
-    return ours
+    return median_run(runs[1])
+
+
+def median_run(runs):
+    """The one in the middle, which also tells the time of all, in the order in which they were made."""
+    middle = sorted(runs, key=lambda run: run["total_s"])[len(runs) // 2]
+    middle["all_s"] = [run["total_s"] for run in runs]
+    return middle
 
 
 def measure_peers(bench, tokens):
@@ -145,7 +150,7 @@ def print_results(bench, ours, peers, quality):
              ("floor_s", bench.results["floor"]["seconds"], "s")]
     if gang := bench.results["runs"].get("ours_ranks"):
         lines += [("ours_ranks_s", gang["total_s"], "s"),
-                  ("ratio_ranks", gang["total_s"] / ours["total_s"], "x")]
+                  ("ratio_ranks", statistics.median(gang["ratios"]), "x")]
     for name, facts in peers.items():
         lines += [(f"{name}_s", facts["total_s"], "s"), (f"{name}_peak_rss", facts["peak_rss_bytes"] / 2**20, "MiB")]
     for language, figures in quality.items():

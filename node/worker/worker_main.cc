@@ -2,6 +2,7 @@
 // Started by the node agent, by mpirun (one per rank), or by hand. What it prints: json_lines.h.
 // Not here: what the stages do (stages/), and when to run them (coordinator/).
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -113,6 +114,18 @@ class ArtifactLock {
   int fd_ = -1;
 };
 
+// Allocations are few and large, and the same ones come again at every site: what is given back is kept for the next.
+// Above kMapFrom a buffer is mapped alone and goes back to the system when it is freed, so that little is kept (such
+// buffers belong to models whose work on each page is much more than what the page costs). Without this, seven eighths
+// of bench/gptq's page faults, 3 % of its time, were for pages given back a moment before. One arena for all threads:
+// what one gives back, another takes again; with an arena for each a fifth more was resident, at no gain in speed.
+void keep_freed_memory() {
+  constexpr int kMapFrom = 32 << 20, kKept = 64 << 20;
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_THRESHOLD, kMapFrom);
+  mallopt(M_TRIM_THRESHOLD, kKept);
+}
+
 // OpenBLAS chooses its kernels when it is loaded, before main: to tell it better, the program starts over once.
 void restart_for_blas(const device::CpuInfo& cpu, char** argv) {
   if (std::getenv(kCoreType) != nullptr) return;
@@ -193,6 +206,7 @@ int run_worker(const Options& options, const device::CpuInfo& cpu, JsonLines& pr
 int main(int argc, char** argv) {
   using namespace gridquant;          // NOLINT: main is the program's own
   using namespace gridquant::worker;  // NOLINT
+  keep_freed_memory();
   std::signal(SIGTERM, on_stop);
   std::signal(SIGINT, on_stop);
   std::signal(SIGPIPE, SIG_IGN);  // whoever reads the progress may go away; the work goes on

@@ -42,7 +42,6 @@ class Memory : public ::testing::Test {
     const pid_t pid = fork();
     if (pid == 0) {
       if (freopen("/dev/null", "w", stdout) == nullptr) _exit(98);
-      setenv("MALLOC_ARENA_MAX", "1", 1);  // as gridquant does
       execl(GRIDQUANT_BIN_DIR "/gridquant-worker", "gridquant-worker", "--task", file.c_str(), nullptr);
       _exit(99);
     }
