@@ -22,7 +22,6 @@ constexpr uint64_t kTileRows = 96;               // of a solver's tile of rows: 
 constexpr uint64_t kGramPartials = 64ull << 20;  // of sums of subtrees of the row groups; at least one triangle
 constexpr uint64_t kMaxGroups = 8;
 constexpr uint64_t kFactorColumns = 128;  // beside the K x K array: diagonal blocks, and their transposes
-constexpr uint64_t kTokensOfMlp = 128;
 
 struct Weight {
   uint64_t elements = 0;
@@ -112,12 +111,13 @@ uint64_t block_peak(const std::vector<SiteWeights>& sites, const MemorySetting& 
 }
 
 // Per thread: the block's inner activations of one sequence.
-uint64_t scratch_of_thread(const ModelSource& source, uint64_t length, uint64_t element) {
+uint64_t scratch_of_thread(const ModelSource& source, uint64_t length, ops::Compute compute) {
   const model::ModelConfig& c = source.config;
+  const uint64_t element = ops::operand_size(compute);
+  const uint64_t at_once = std::min(length, static_cast<uint64_t>(ops::rows_at_full_speed(compute)));
   const auto heads = static_cast<uint64_t>(c.head_count * c.head_dim);
   const auto kv_heads = static_cast<uint64_t>(c.kv_head_count * c.head_dim);
-  const uint64_t products =
-      std::max(length * heads, 2 * std::min(length, kTokensOfMlp) * static_cast<uint64_t>(c.intermediate_size));
+  const uint64_t products = std::max(length * heads, 2 * at_once * static_cast<uint64_t>(c.intermediate_size));
   const uint64_t rope = length * static_cast<uint64_t>(c.head_dim);
   return (products + rope) * kFloat + length * (heads + 2 * kv_heads) * element + length * length * kFloat;
 }
@@ -158,7 +158,7 @@ uint64_t forecast_memory(const ModelSource& source, const Plan& plan, const Toke
       activations += bytes;
     }
     activations += spilled_at_once;
-    activations += threads * scratch_of_thread(source, static_cast<uint64_t>(tokens.length), element);
+    activations += threads * scratch_of_thread(source, static_cast<uint64_t>(tokens.length), setting.compute);
   }
   const uint64_t held = peak + ahead + written + activations;
   return held + std::min(held, kSlackOf) * kSlackPercent / 100 + kProcess + threads * kPerThread;

@@ -68,12 +68,21 @@ class GramPanels {
         const Packed strip{p.left + i / kPanel * kPanelStride + i % kPanel, right, p.steps, p.add};
         const int64_t rows = std::min(kStrip, tile.rows - i);
         float* to = sum + i * tile.cols + j;
+        prefetch({to + kStrip * tile.cols, std::min(kStrip, tile.rows - i - kStrip), cols, tile.cols});
         if (rows == kStrip && cols == kPanel) {
           Kernel::multiply(strip.left, strip.right, strip.steps, strip.add, {to, rows, cols, tile.cols});
         } else {
           multiply_edge(strip, {to, rows, cols, tile.cols});
         }
       }
+    }
+  }
+
+  // The sums that come next: there are too many of them for the caches near the core.
+  static void prefetch(const tensor::Matrix<float>& sum) {
+    constexpr int64_t kLine = 64 / sizeof(float);
+    for (int64_t r = 0; r < sum.rows; ++r) {
+      for (int64_t c = 0; c < sum.cols; c += kLine) __builtin_prefetch(sum.row(r) + c, 1);
     }
   }
 

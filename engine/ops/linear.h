@@ -42,4 +42,8 @@ class LinearWeight {
   std::unique_ptr<State> state_;
 };
 
+// So many rows at a time are multiplied at full speed. No more than that where nobody needs all rows of a product, so
+// that it stays in the cache.
+int64_t rows_at_full_speed(Compute compute);
+
 }  // namespace gridquant::ops

@@ -216,6 +216,11 @@ Status LinearWeight::apply(const Operand& x, tensor::Matrix<float> y, bool added
   return status;
 }
 
+// On AVX2 the library has no layout of its own for an fp32 weight: every call packs it anew.
+int64_t rows_at_full_speed(Compute compute) {
+  return compute == Compute::kBF16 && library_has_bf16_products() ? 128 : 512;
+}
+
 Status LinearWeight::multiply(const Operand& x, tensor::Matrix<float> y) const {
   return apply(x, y, false);
 }

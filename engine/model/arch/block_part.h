@@ -82,9 +82,6 @@ class BlockPart {
                          Scratch& scratch) const = 0;
 
  protected:
-  // Tokens whose fp32 products are made at a time where nobody needs all of them: they stay in the cache.
-  static constexpr int64_t kTokensAtOnce = 128;
-
   // Rows of the tables, added by the constructor of the part. A linear weight belongs to the site added last. The
   // result names the norm or weight in the calls below.
   void add_site(SiteSpec site);
@@ -94,6 +91,8 @@ class BlockPart {
   void add_router(const std::string& name, int64_t experts, int64_t in);  // at most one
 
   ops::Compute compute() const { return compute_; }
+  // Tokens whose fp32 products are made at a time where nobody needs all of them.
+  int64_t tokens_at_once() const { return ops::rows_at_full_speed(compute_); }
   // `out` may be x itself (fp32).
   Status norm(size_t which, tensor::Matrix<const float> x, const ops::Operand& out) const;
   // y = x W^T + bias.
