@@ -135,7 +135,7 @@ StageInfo analyze() {
 StageInfo calibrate() {
   return {
       .name = "calibrate",
-      .version = 3,
+      .version = 4,
       .doc = "Tokenizes the calibration texts and measures the inputs of every site of the unquantized model.",
       .inputs = {"analyze"},
       .fields = {datasets_field("Calibration texts, one or more per language.", true), generate_field(),
@@ -186,7 +186,7 @@ StageInfo plan() {
 
 StageInfo quantize() {
   return {.name = "quantize",
-          .version = 2,
+          .version = 3,
           .doc = "Quantizes block by block after the plan and writes the checkpoint.",
           .inputs = {"analyze", "calibrate", "plan"},
           .fields = {enum_field("output", "gptq", {"gptq"}, "Format of the checkpoint."), prefetch_field(),
@@ -205,7 +205,7 @@ StageInfo quantize_part() {
 
 StageInfo validate() {
   return {.name = "validate",
-          .version = 2,
+          .version = 3,
           .doc = "Walks the original and the quantized model side by side on text not used for calibration.",
           .inputs = {"analyze", "calibrate", "quantize"},
           .fields = {datasets_field("Evaluation texts, one or more per language.", false),
