@@ -23,6 +23,12 @@ CLI::Option* add_workdir_option(CLI::App& command, std::string& workdir) {
   return command.add_option("--workdir", workdir, "Work folder: state, logs and stored results")->capture_default_str();
 }
 
+void add_run_and_stage(CLI::App& command, std::vector<std::string>& words, const std::string& run) {
+  const auto add = [&words](const std::string& word) { words.push_back(word); };
+  command.add_option_function<std::string>("RUN", add, run);
+  command.add_option_function<std::string>("STAGE", add, "One of its stages (default: all)");
+}
+
 void add_format_option(CLI::App& command, std::string& format) {
   format = "text";
   command.add_option("-o,--format,--output", format, "text or json")

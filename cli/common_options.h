@@ -18,6 +18,8 @@ namespace gridquant::cli {
 
 struct Invocation;
 
+// The words of load_run_and_stage (run_view.h): [RUN] [STAGE], each of which may be left out. `run` explains RUN.
+void add_run_and_stage(CLI::App& command, std::vector<std::string>& words, const std::string& run);
 CLI::Option* add_workdir_option(CLI::App& command, std::string& workdir);  // default .gridquant
 void add_format_option(CLI::App& command, std::string& format);            // -o, --format, --output: text or json
 // The same with wide (text with more columns) and yaml.

@@ -172,8 +172,7 @@ void add_explain(CLI::App& app, Invocation& invocation) {
   CLI::App* command =
       app.add_subcommand("explain", "Says why a stage waits, failed or was (not) cached, or what a code means");
   const auto words = std::make_shared<std::vector<std::string>>();
-  command->add_option("WORDS", *words, "[RUN] [STAGE] (default: the latest run), or a code such as GQ0103")
-      ->expected(0, 2);
+  add_run_and_stage(*command, *words, "Run (default: the latest), a stage of the latest, or a code such as GQ0103");
   const auto place = add_place_options(*command, invocation);
   command->callback([&invocation, words, place] { explain(invocation, *words, *place); });
 }

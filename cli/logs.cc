@@ -167,7 +167,7 @@ void print_logs(Invocation& invocation, const Place& place, const LogOptions& op
 void add_logs(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand("logs", "Prints the logs of a run or of one of its stages");
   const auto options = std::make_shared<LogOptions>();
-  command->add_option("WORDS", options->words, "[RUN] [STAGE] (default: all stages of the latest run)")->expected(0, 2);
+  add_run_and_stage(*command, options->words, "Run (default: the latest), or a stage of the latest");
   command->add_flag("-f,--follow", options->follow, "Go on until the run is over");
   command->add_option("--attempt", options->attempt, "Attempt (default: the last)")->check(CLI::Range(1, 1'000'000));
   command->add_option("--tail-bytes", options->tail_bytes, "Of a coordinator's: only the last bytes of each log")

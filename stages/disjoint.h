@@ -7,7 +7,7 @@
 namespace gridquant::stages {
 
 // FailedPrecondition if an evaluation file has the content of a calibration file, or more than one in fifty evaluation
-// tokens stand in a run of kRun tokens that calibration has seen too.
+// tokens stand in a run of 32 tokens that calibration has seen too.
 Status check_disjoint(const TokenSet& calibration, const TokenSet& evaluation);
 
 // Share of `evaluation`'s tokens that lie in such runs.

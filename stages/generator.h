@@ -44,9 +44,8 @@ struct GenerateRequest {
   uint64_t memory = 0;  // bytes for weights, keys and values; 0: half of the machine's
 };
 
-// FailedPrecondition: no token to start from, a start that fills a sequence, logits that are not finite;
-// InvalidArgument
-// ("FILE:LINE") for prompts that are not UTF-8.
+// FailedPrecondition: no token to start from, a start that fills a sequence, logits that are not finite.
+// InvalidArgument ("FILE:LINE"): prompts that are not UTF-8.
 StatusOr<std::vector<MadeSequences>> generate(StageContext& context, const ModelSource& source,
                                               const GenerateRequest& request);
 

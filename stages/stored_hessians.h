@@ -1,9 +1,9 @@
 // Hessians as calibrate stores them (statistics: hessian): X^T X of the unquantized model's inputs for every site, of a
 // routed site for every expert. With them a block can be solved without a forward pass, and without its predecessors.
 //
-//   <artifact>/hessians/block-00003.safetensors   "blocks.3.mlp_input.hessian" (of expert 5
-//   "blocks.3.mlp_input.5...."):
-//                                                 F32 [K (K + 1) / 2], the upper triangle row by row
+//   <artifact>/hessians/block-00003.safetensors   "blocks.3.mlp_input.hessian", of expert 5
+//                                                 "blocks.3.mlp_input.5.hessian": F32 [K (K + 1) / 2], the upper
+//                                                 triangle row by row
 //   <artifact>/hessians.json                      last: how many rows each was summed over, and the tokens' digest
 #pragma once
 

@@ -1,5 +1,5 @@
-// The task file that a worker is given and the result file that it leaves: the whole contract between node and worker.
-// Both are JSON, written atomically. Progress goes to standard output as JSON lines, see progress.h.
+// The task file that a worker is given, and artifact.json, which it leaves: with the JSON lines on its standard output
+// (node/worker/json_lines.h) the whole contract between node and worker. Both are JSON, written atomically.
 #pragma once
 
 #include <map>
@@ -16,7 +16,7 @@ namespace gridquant::stages {
 //  "with": {...}, "inputs": {"plan": "/abs/artifact/folder", ...}, "artifact": "/abs/folder", "threads": 0,
 //  "fresh": ""}
 // `artifact` is the folder of this key in the store: the same for every attempt, so a later attempt finds what an
-// earlier one committed block by block. It counts as finished only when artifact.json is there (see artifact.h).
+// earlier one committed block by block. It counts as finished only when artifact.json is there.
 struct Task {
   std::string run;
   std::string stage;  // the stage's name in the pipeline (with the matrix suffix)

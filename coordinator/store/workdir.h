@@ -1,7 +1,7 @@
 // The work folder: where things lie in it, and the lock that keeps a second `gridquant run` out.
 //
 //   lock                                  held while a run is carried out, with the process id inside
-//   state.db                              the StateStore
+//   state.db, coordinator.db              the StateStore of gridquant run, of a coordinator
 //   artifacts/<uses>-<16 digits of key>/  what a stage has made, or is making
 //   artifacts/.store-id                   a random name, by which a node sees that it sees the coordinator's store
 //   runs/<run>/<stage>/attempt-<n>.log    standard error and notes of an attempt
