@@ -119,7 +119,7 @@ RunView view_of(const v1::Run& from) {
   return view;
 }
 
-StatusOr<RunView> load_run(client::Client& client, const std::string& id) {
+StatusOr<v1::Run> get_run(client::Client& client, const std::string& id) {
   v1::GetRunRequest request;
   request.set_run(id);
   if (id.empty()) {
@@ -130,7 +130,12 @@ StatusOr<RunView> load_run(client::Client& client, const std::string& id) {
     request.set_run(list.runs(0).id());
   }
   GQ_ASSIGN_OR_RETURN(const v1::GetRunResponse answer, client.call(request));
-  return view_of(answer.run());
+  return answer.run();
+}
+
+StatusOr<RunView> load_run(client::Client& client, const std::string& id) {
+  GQ_ASSIGN_OR_RETURN(const v1::Run run, get_run(client, id));
+  return view_of(run);
 }
 
 StatusOr<RunAndStage> load_run_and_stage(client::Client& client, const std::vector<std::string>& words) {

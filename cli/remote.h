@@ -15,6 +15,8 @@ RunView view_of(const v1::Run& run);
 std::string word_of(v1::RunState state);    // "running": as sched::name_of
 std::string word_of(v1::StageState state);  // "pending"
 
+// The run of this id; of "": the latest one. NotFound.
+StatusOr<v1::Run> get_run(client::Client& client, const std::string& id);
 // As load_run and load_run_and_stage of run_view.h.
 StatusOr<RunView> load_run(client::Client& client, const std::string& id);
 StatusOr<RunAndStage> load_run_and_stage(client::Client& client, const std::vector<std::string>& words);

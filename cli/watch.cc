@@ -8,6 +8,7 @@
 #include "cli/follow_command.h"
 #include "cli/interrupts.h"
 #include "cli/place.h"
+#include "cli/remote.h"
 #include "engine/base/env.h"
 #include "engine/eval/report.h"
 
@@ -27,20 +28,11 @@ Status FollowCommand::follow(const std::string& id, uint64_t after) const {
   } else {
     output = invocation_.err_is_terminal ? make_bar_output(invocation_.err) : make_plain_output(invocation_.err);
   }
-  v1::GetRunRequest request;
-  request.set_run(id);
-  if (id.empty()) {
-    v1::ListRunsRequest latest;
-    latest.set_page_size(1);
-    GQ_ASSIGN_OR_RETURN(const v1::ListRunsResponse list, client_.call(latest));
-    if (list.runs().empty()) return absl::NotFoundError("the coordinator at " + client_.address() + " has no run yet");
-    request.set_run(list.runs(0).id());
-  }
-  const StatusOr<v1::GetRunResponse> answer = client_.call(request);
-  if (answer.ok()) return follow_one(answer->run(), *output, after);
-  if (answer.status().code() != absl::StatusCode::kNotFound) return answer.status();
+  const StatusOr<v1::Run> run = get_run(client_, id);
+  if (run.ok()) return follow_one(*run, *output, after);
+  if (run.status().code() != absl::StatusCode::kNotFound) return run.status();
   const Status as_batch = follow_many(id, *output);
-  return as_batch.code() == absl::StatusCode::kNotFound ? answer.status() : as_batch;
+  return as_batch.code() == absl::StatusCode::kNotFound ? run.status() : as_batch;
 }
 
 Status FollowCommand::follow_one(const v1::Run& run, RunOutput& output, uint64_t after) const {

@@ -20,27 +20,9 @@ namespace {
 
 using nlohmann::json;
 
-const char* name_of(model::TensorRole role) {
-  switch (role) {
-    case model::TensorRole::kEmbedding:
-      return "embedding";
-    case model::TensorRole::kLmHead:
-      return "lm_head";
-    case model::TensorRole::kNorm:
-      return "norm";
-    case model::TensorRole::kLinear:
-      return "linear";
-    case model::TensorRole::kBias:
-      return "bias";
-    case model::TensorRole::kRouter:
-      return "router";
-  }
-  return "tensor";
-}
-
 json to_json(const model::TensorSpec& spec, const formats::TensorEntry& entry, const WeightStatistics& s) {
   return {{"name", spec.name},
-          {"role", name_of(spec.role)},
+          {"role", model::name_of(spec.role)},
           {"shape", spec.shape},
           {"dtype", std::string(tensor::name_of(entry.dtype))},
           {"parameters", tensor::element_count(spec.shape)},

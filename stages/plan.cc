@@ -98,21 +98,7 @@ class Decisions {
   }
 
   static const char* reason_of(model::TensorRole role) {
-    switch (role) {
-      case model::TensorRole::kEmbedding:
-        return "embedding";
-      case model::TensorRole::kLmHead:
-        return "lm_head";
-      case model::TensorRole::kNorm:
-        return "norm";
-      case model::TensorRole::kBias:
-        return "bias";
-      case model::TensorRole::kRouter:
-        return "router";
-      case model::TensorRole::kLinear:
-        return "outside the blocks";
-    }
-    return "not a weight of a block";
+    return role == model::TensorRole::kLinear ? "outside the blocks" : model::name_of(role);
   }
 
   const ModelSource& source_;

@@ -1,5 +1,6 @@
 """What the scripts beside it share: token files, timing, peak memory, the one JSON line that a peer run ends with."""
 
+import argparse
 import json
 import os
 import resource
@@ -16,6 +17,25 @@ def quiet_environment():
     os.environ.setdefault("GPTQMODEL_CPU_WORKERS", cores)  # its default pool raises ValueError on two cores
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def arguments(description):
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("model")
+    parser.add_argument("tokens")
+    parser.add_argument("out")
+    parser.add_argument("--length", type=int, default=512)
+    parser.add_argument("--limit", type=int, default=0, help="only the first sequences")
+    parser.add_argument("--group", type=int, default=64)
+    parser.add_argument("--bits", type=int, default=4)
+    parser.add_argument("--dtype", choices=common.DTYPES, default="fp32")
+    return parser.parse_args()
+
+
+def torch_dtype(name):
+    import torch
+
+    return torch.float32 if name == "fp32" else torch.bfloat16
 
 
 def read_tokens(path, length, limit=0):

@@ -1,8 +1,6 @@
 """llm-compressor's GPTQ (symmetric, other settings its defaults) on given token ids, on the CPU. Time counts loading,
 quantizing and saving, not importing."""
 
-import argparse
-
 import common
 
 common.quiet_environment()
@@ -22,20 +20,11 @@ def recipe(bits, group):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
-    parser.add_argument("tokens")
-    parser.add_argument("out")
-    parser.add_argument("--length", type=int, default=512)
-    parser.add_argument("--limit", type=int, default=0, help="only the first sequences")
-    parser.add_argument("--group", type=int, default=64)
-    parser.add_argument("--bits", type=int, default=4)
-    parser.add_argument("--dtype", choices=common.DTYPES, default="fp32")
-    args = parser.parse_args()
+    args = common.arguments(__doc__)
     sequences = common.read_tokens(args.tokens, args.length, args.limit)
     rows = [{"input_ids": row.tolist(), "attention_mask": [1] * len(row)} for row in sequences]
     dataset = Dataset.from_list(rows)
-    dtype = torch.float32 if args.dtype == "fp32" else torch.bfloat16
+    dtype = common.torch_dtype(args.dtype)
     watch = common.Stopwatch()
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype)
     watch.lap("load")

@@ -85,21 +85,13 @@ class SqliteStore final : public StateStore {
   StatusOr<std::vector<std::string>> records(const std::string& run) override {
     Statement select(db_, "SELECT body FROM records WHERE run = ? ORDER BY seq");
     select.bind(run);
-    std::vector<std::string> rows;
-    int code;
-    while ((code = select.step()) == SQLITE_ROW) rows.push_back(select.text(0));
-    if (code != SQLITE_DONE) return error(code);
-    return rows;
+    return texts(select);
   }
 
   StatusOr<std::vector<std::string>> records(const std::string& run, uint64_t after, size_t most) override {
     Statement select(db_, "SELECT body FROM records WHERE run = ? ORDER BY seq LIMIT ? OFFSET ?");
     select.bind(run).bind(static_cast<int64_t>(most)).bind(static_cast<int64_t>(after));
-    std::vector<std::string> rows;
-    int code;
-    while ((code = select.step()) == SQLITE_ROW) rows.push_back(select.text(0));
-    if (code != SQLITE_DONE) return error(code);
-    return rows;
+    return texts(select);
   }
 
   Status each_record(const std::function<Status(const std::string& text)>& each) override {
@@ -150,6 +142,15 @@ class SqliteStore final : public StateStore {
       default:
         return absl::UnavailableError(message);
     }
+  }
+
+  // The first column of every row.
+  StatusOr<std::vector<std::string>> texts(Statement& select) {
+    std::vector<std::string> rows;
+    int code;
+    while ((code = select.step()) == SQLITE_ROW) rows.push_back(select.text(0));
+    if (code != SQLITE_DONE) return error(code);
+    return rows;
   }
 
   Status execute(const char* sql) {

@@ -31,6 +31,7 @@ class ConfigFields;  // config_fields.h
 
 // A router is a weight that is never quantized: it decides where tokens go, and is tiny.
 enum class TensorRole { kEmbedding, kLmHead, kNorm, kLinear, kBias, kRouter };
+const char* name_of(TensorRole role);  // "lm_head": as in analysis.json and plan.json
 
 struct TensorSpec {
   std::string name;  // as in the checkpoint: "model.layers.3.self_attn.q_proj.weight"

@@ -4,9 +4,8 @@ import json
 import os
 import signal
 import subprocess
-import time
 
-from harness import DATA, PIPELINE, TIMEOUT_S, Outcome, model_folder
+from harness import DATA, PIPELINE, TIMEOUT_S, Outcome, model_folder, until
 
 
 class Process:
@@ -53,13 +52,10 @@ class Cluster:
                                     "--grace-ms", "2000", *extra], self.folder / f"{name}.log", self.folder)
 
     def until(self, holds, what, seconds=60):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            value = holds()
-            if value:
-                return value
-            time.sleep(0.05)
-        raise AssertionError(f"{what}\n{self.logs()}")
+        value = until(holds, seconds, pause=0.05)
+        if not value:
+            raise AssertionError(f"{what}\n{self.logs()}")
+        return value
 
     def logs(self):
         processes = {"coordinator": self.coordinator, **self.nodes}

@@ -14,7 +14,7 @@ import sys
 import time
 
 from faults_test import Expected
-from harness import Checks, fresh
+from harness import Checks, fresh, until
 from mesh import Cluster
 
 INSIDE = "GRIDQUANT_E2E_MOUNTS"  # set in the process that has mounts of its own
@@ -43,15 +43,6 @@ class Disk:
 
     def remove(self):
         subprocess.run(["umount", "-l", str(self.folder)], check=False)
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def keep_full(disk, cluster, seconds=3):

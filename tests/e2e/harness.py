@@ -11,6 +11,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +92,24 @@ def fresh(folder):
     shutil.rmtree(folder, ignore_errors=True)
     Path(folder).mkdir(parents=True)
     return Path(folder)
+
+
+def until(holds, seconds=60, pause=0.02):
+    """What `holds()` returns as soon as it is true; None if it is not in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = holds()
+        if value:
+            return value
+        time.sleep(pause)
+    return None
+
+
+def need(program):
+    """Ends the test as skipped where `program` is not installed."""
+    if shutil.which(program) is None:
+        print(f"SKIPPED: there is no {program}")
+        sys.exit(77)
 
 
 def copy_model(source, target):

@@ -16,7 +16,7 @@ import time
 
 import faults_test
 from faults_test import Campaign, Expected, VARIANTS
-from harness import Checks, fresh
+from harness import Checks, fresh, until
 from invariants import check
 from mesh import Cluster
 
@@ -98,15 +98,6 @@ class NetworkCluster(Cluster):
 
     def heal(self, node):
         self.network.set(node, "master", "br0")
-
-
-def until(condition, seconds):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def cut_inside_a_gang(args, network, expected, checks):

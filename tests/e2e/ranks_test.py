@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness import Checks, Gridquant, TIMEOUT_S, children, digests, fresh
+from harness import Checks, Gridquant, TIMEOUT_S, children, digests, fresh, need
 
 RANKS = {"analyze": (2,), "calibrate": (2, 3), "plan": (2,), "quantize": (2, 3), "validate": (3,)}
 MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--mca", "pml", "ob1",
@@ -120,9 +120,7 @@ def whole_run(run, expected, checks):
 
 
 def main():
-    if shutil.which("mpirun") is None:
-        print("SKIPPED: there is no mpirun")
-        return 77
+    need("mpirun")
     checks = Checks()
     run = Gridquant(sys.argv[1], fresh(sys.argv[2]))
     done = run.run()

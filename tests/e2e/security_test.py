@@ -8,9 +8,8 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 
-from harness import PIPELINE, Checks, Gridquant, fresh
+from harness import PIPELINE, Checks, Gridquant, fresh, need, until
 from mesh import Cluster
 
 REFUSED, UNREACHABLE, USAGE = 5, 4, 2
@@ -84,13 +83,8 @@ class SecureCluster(Cluster):
         return super().call(verb, *arguments, *proof)
 
 
-def soon(holds, timeout_s=15):
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
+def soon(holds):
+    return until(holds, 15, pause=0.2)
 
 
 def refusals(cluster, checks):
@@ -146,9 +140,7 @@ def listening(cluster, checks):
 
 
 def main():
-    if shutil.which("openssl") is None:
-        print("SKIPPED: there is no openssl")
-        return 77
+    need("openssl")
     checks = Checks()
     with SecureCluster(sys.argv[1], fresh(sys.argv[2])) as cluster:
         for name in ("a", "b"):

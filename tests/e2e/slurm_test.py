@@ -6,11 +6,10 @@ usage: slurm_test.py BIN_FOLDER WORK_FOLDER
 """
 
 import os
-import shutil
 import subprocess
 import sys
 
-from harness import DATA, ROOT, Checks, Gridquant, Outcome, TIMEOUT_S, fresh
+from harness import DATA, ROOT, Checks, Gridquant, Outcome, TIMEOUT_S, fresh, need
 
 MPIRUN = "mpirun --allow-run-as-root --oversubscribe --bind-to none -np"
 SLURM = ROOT / "deploy/slurm"
@@ -78,9 +77,7 @@ def sbatch(run, checks):
 
 
 def main():
-    if shutil.which("mpirun") is None:
-        print("SKIPPED: there is no mpirun")
-        return 77
+    need("mpirun")
     checks = Checks()
     run = Gridquant(sys.argv[1], fresh(sys.argv[2]))
     done = run.run()

@@ -6,24 +6,12 @@ usage: takeover_test.py BIN_FOLDER WORK_FOLDER
 """
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
-import time
 
-from harness import Checks, Gridquant, fresh
+from harness import Checks, Gridquant, fresh, need, until
 from mesh import PIPELINE, Cluster, kill
-
-
-def until(holds, timeout_s=60):
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        value = holds()
-        if value:
-            return value
-        time.sleep(0.02)
-    return None
 
 
 def attempts(view):
@@ -153,9 +141,7 @@ def blind(cluster, checks):
 
 
 def main():
-    if shutil.which("mpirun") is None:
-        print("SKIPPED: there is no mpirun")
-        return 77
+    need("mpirun")
     binaries, folder = sys.argv[1], fresh(sys.argv[2])
     checks = Checks()
     takeover(binaries, folder, checks)

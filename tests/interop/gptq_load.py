@@ -22,24 +22,12 @@ from safetensors.torch import save_file  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 
 from checkpoints import dequantized_weights, load_plain, read_config, read_tensors, relative_error  # noqa: E402
+from verdicts import Verdicts  # noqa: E402
 
 TOKENS = 200
 OUR_LIMIT = 1e-4   # fp32 products in another order
 TRANSFORMERS_LIMIT = 1e-3
 GPTQMODEL_LIMIT = 5e-3  # its fused CPU kernel works in 16 bits: 1.7e-3 measured on its own checkpoint
-
-
-class Verdicts:
-    def __init__(self):
-        self.bad = 0
-
-    def error(self, what, value, limit):
-        self.bad += not value <= limit
-        print(f"{what}: relative error {value:.3e}, limit {limit:.0e}: {'ok' if value <= limit else 'ABOVE THE LIMIT'}")
-
-    def fact(self, what, holds):
-        self.bad += not holds
-        print(f"{what}: {'ok' if holds else 'NO'}")
 
 
 def check_structure(original, checkpoint, verdicts):

@@ -27,6 +27,7 @@ import transformers
 from safetensors.torch import save_file
 
 from checkpoints import dequantized_weights, read_config, read_tensors, relative_error
+from verdicts import Verdicts
 
 FP32_LIMIT = 1e-4
 BF16_FACTOR = 1.5
@@ -60,19 +61,6 @@ CASES = {
     "qwen3-moe 8/2 every second block": (qwen3_moe(8, 2, False, decoder_sparse_step=2), True),
     "qwen3-moe 8/2 window": (qwen3_moe(8, 2, True, use_sliding_window=True, sliding_window=40), False),
 }
-
-
-class Verdicts:
-    def __init__(self):
-        self.bad = 0
-
-    def error(self, what, value, limit):
-        self.bad += not value <= limit
-        print(f"{what}: relative error {value:.2e}, limit {limit:.2e}: {'ok' if value <= limit else 'ABOVE THE LIMIT'}")
-
-    def fact(self, what, holds):
-        self.bad += not holds
-        print(f"{what}: {'ok' if holds else 'NO'}")
 
 
 def make_checkpoint(config, fused, folder):

@@ -25,6 +25,24 @@ const Architecture& architecture_of(const ModelConfig& config) {
   return *all().front();
 }
 
+const char* name_of(TensorRole role) {
+  switch (role) {
+    case TensorRole::kEmbedding:
+      return "embedding";
+    case TensorRole::kLmHead:
+      return "lm_head";
+    case TensorRole::kNorm:
+      return "norm";
+    case TensorRole::kLinear:
+      return "linear";
+    case TensorRole::kBias:
+      return "bias";
+    case TensorRole::kRouter:
+      return "router";
+  }
+  return "tensor";
+}
+
 std::vector<std::string> known_architectures() {
   std::vector<std::string> names;
   for (const Architecture* architecture : all()) names.push_back(architecture->name());

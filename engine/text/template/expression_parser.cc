@@ -51,12 +51,12 @@ StatusOr<NodePtr> ExpressionParser::expression(bool with_condition) {
   return value;
 }
 
-StatusOr<NodePtr> ExpressionParser::either() {
-  GQ_ASSIGN_OR_RETURN(NodePtr left, both());
-  while (in_.is_name("or")) {
-    NodePtr node = make(Node::Kind::kOr);
+StatusOr<NodePtr> ExpressionParser::joined(std::string_view word, Node::Kind kind, Rule operand) {
+  GQ_ASSIGN_OR_RETURN(NodePtr left, (this->*operand)());
+  while (in_.is_name(word)) {
+    NodePtr node = make(kind);
     in_.take();
-    GQ_ASSIGN_OR_RETURN(NodePtr right, both());
+    GQ_ASSIGN_OR_RETURN(NodePtr right, (this->*operand)());
     node->parts.push_back(std::move(left));
     node->parts.push_back(std::move(right));
     GQ_ASSIGN_OR_RETURN(left, in_.finish(std::move(node)));
@@ -64,17 +64,12 @@ StatusOr<NodePtr> ExpressionParser::either() {
   return left;
 }
 
+StatusOr<NodePtr> ExpressionParser::either() {
+  return joined("or", Node::Kind::kOr, &ExpressionParser::both);
+}
+
 StatusOr<NodePtr> ExpressionParser::both() {
-  GQ_ASSIGN_OR_RETURN(NodePtr left, negation());
-  while (in_.is_name("and")) {
-    NodePtr node = make(Node::Kind::kAnd);
-    in_.take();
-    GQ_ASSIGN_OR_RETURN(NodePtr right, negation());
-    node->parts.push_back(std::move(left));
-    node->parts.push_back(std::move(right));
-    GQ_ASSIGN_OR_RETURN(left, in_.finish(std::move(node)));
-  }
-  return left;
+  return joined("and", Node::Kind::kAnd, &ExpressionParser::negation);
 }
 
 StatusOr<NodePtr> ExpressionParser::negation() {
@@ -288,10 +283,7 @@ StatusOr<NodePtr> ExpressionParser::postfix(NodePtr node) {
     } else if (in_.is_sign("[")) {
       GQ_ASSIGN_OR_RETURN(node, item(std::move(node)));
     } else if (in_.is_sign("(")) {
-      NodePtr call = make(Node::Kind::kCall);
-      call->parts.push_back(std::move(node));
-      GQ_RETURN_IF_ERROR(arguments(*call));
-      GQ_ASSIGN_OR_RETURN(node, in_.finish(std::move(call)));
+      GQ_ASSIGN_OR_RETURN(node, call(std::move(node)));
     } else {
       return node;
     }
@@ -306,14 +298,18 @@ StatusOr<NodePtr> ExpressionParser::filters_and_tests(NodePtr node) {
     } else if (in_.is_name("is")) {
       GQ_ASSIGN_OR_RETURN(node, test(std::move(node)));
     } else if (in_.is_sign("(")) {
-      NodePtr call = make(Node::Kind::kCall);
-      call->parts.push_back(std::move(node));
-      GQ_RETURN_IF_ERROR(arguments(*call));
-      GQ_ASSIGN_OR_RETURN(node, in_.finish(std::move(call)));
+      GQ_ASSIGN_OR_RETURN(node, call(std::move(node)));
     } else {
       return node;
     }
   }
+}
+
+StatusOr<NodePtr> ExpressionParser::call(NodePtr node) {
+  NodePtr made = make(Node::Kind::kCall);
+  made->parts.push_back(std::move(node));
+  GQ_RETURN_IF_ERROR(arguments(*made));
+  return in_.finish(std::move(made));
 }
 
 StatusOr<NodePtr> ExpressionParser::attribute(NodePtr node) {

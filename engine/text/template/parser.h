@@ -55,6 +55,9 @@ class ExpressionParser {
   Status arguments(Node& node);
 
  private:
+  using Rule = StatusOr<NodePtr> (ExpressionParser::*)();
+  // Operands with a word between them, from the left.
+  StatusOr<NodePtr> joined(std::string_view word, Node::Kind kind, Rule operand);
   StatusOr<NodePtr> either();
   StatusOr<NodePtr> both();
   StatusOr<NodePtr> negation();
@@ -68,6 +71,7 @@ class ExpressionParser {
   StatusOr<NodePtr> dict();
   StatusOr<NodePtr> postfix(NodePtr node);
   StatusOr<NodePtr> filters_and_tests(NodePtr node);
+  StatusOr<NodePtr> call(NodePtr node);
   StatusOr<NodePtr> attribute(NodePtr node);
   StatusOr<NodePtr> item(NodePtr node);
   StatusOr<NodePtr> filter(NodePtr node);

@@ -8,6 +8,7 @@
 
 #include "engine/model/architecture.h"
 #include "engine/ops/attention_step.h"
+#include "tests/unit/model/small_model.h"
 
 namespace gridquant::model {
 namespace {
@@ -23,16 +24,7 @@ constexpr int64_t kTokens = 37;
 ModelConfig config_of(const std::string& kind) {
   const bool by_length = kind == "dynamic" || kind == "longrope";
   const std::string architecture = by_length ? "LlamaForCausalLM" : kind;
-  ModelConfig c;
-  c.architecture = architecture;
-  c.hidden_size = 20;
-  c.intermediate_size = 37;
-  c.block_count = 1;
-  c.head_count = 4;
-  c.kv_head_count = 2;
-  c.head_dim = 6;
-  c.vocab_size = 50;
-  c.max_positions = 256;
+  ModelConfig c = samples::small_model(architecture);
   c.attention_bias = true;
   if (architecture == "MixtralForCausalLM") {
     c.attention_bias = false;
@@ -56,19 +48,12 @@ ModelConfig config_of(const std::string& kind) {
   return c;
 }
 
-Tensor random_tensor(tensor::Shape shape, float center, std::mt19937& random) {
-  Tensor t(tensor::DType::kF32, std::move(shape));
-  std::normal_distribution<float> normal(center, 0.3f);
-  for (float& v : t.as<float>()) v = normal(random);
-  return t;
-}
-
 std::unique_ptr<Block> random_block(const ModelConfig& config, Compute compute) {
   std::mt19937 random(3);
   std::vector<Tensor> others;
   std::vector<std::pair<std::string, Tensor>> linear;
   for (const TensorSpec& spec : architecture_of(config).block_tensors(config, 0)) {
-    Tensor t = random_tensor(spec.shape, spec.role == TensorRole::kNorm ? 1.0f : 0.0f, random);
+    Tensor t = samples::random_tensor(spec, random);
     if (spec.role == TensorRole::kLinear) {
       linear.emplace_back(spec.name, std::move(t));
     } else {
@@ -115,7 +100,8 @@ TEST_P(Decode, EqualsTheFullForward) {
   for (const Compute compute : {Compute::kF32, Compute::kBF16}) {
     const std::unique_ptr<Block> block = random_block(config, compute);
     std::mt19937 random(11);
-    const Tensor input = random_tensor({kSequences * kTokens, config.hidden_size}, 0, random);
+    const TensorSpec hidden{"hidden", {kSequences * kTokens, config.hidden_size}, TensorRole::kLinear, ""};
+    const Tensor input = samples::random_tensor(hidden, random);
     Tensor whole(tensor::DType::kF32, input.shape());
     std::copy(input.raw().begin(), input.raw().end(), whole.raw().begin());
     const auto scratch = block->make_scratch(kTokens);

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/model/architecture.h"
 #include "engine/model/site_parts.h"
+#include "tests/unit/model/small_model.h"
 
 namespace gridquant::model {
 namespace {
@@ -22,16 +23,8 @@ constexpr int64_t kTokens = 41;
 constexpr char kMoe[] = "model.layers.0.block_sparse_moe.";
 
 ModelConfig small_config(int64_t experts, int64_t per_token) {
-  ModelConfig c;
-  c.architecture = "MixtralForCausalLM";
-  c.hidden_size = 20;
-  c.intermediate_size = c.expert_intermediate_size = 37;
-  c.block_count = 1;
-  c.head_count = 4;
-  c.kv_head_count = 2;
-  c.head_dim = 6;
-  c.vocab_size = 50;
-  c.max_positions = 256;
+  ModelConfig c = samples::small_model("MixtralForCausalLM");
+  c.expert_intermediate_size = c.intermediate_size;
   c.expert_count = experts;
   c.experts_per_token = per_token;
   c.normalized_routing = true;
@@ -42,10 +35,7 @@ Weights random_weights(const ModelConfig& config) {
   Weights weights;
   std::mt19937 random(9);
   for (const TensorSpec& spec : architecture_of(config).block_tensors(config, 0)) {
-    tensor::Tensor t(tensor::DType::kF32, spec.shape);
-    std::normal_distribution<float> normal(spec.role == TensorRole::kNorm ? 1.0f : 0.0f, 0.3f);
-    for (float& v : t.as<float>()) v = normal(random);
-    weights.emplace(spec.name, std::move(t));
+    weights.emplace(spec.name, samples::random_tensor(spec, random));
   }
   return weights;
 }

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "engine/model/architecture.h"
+#include "tests/unit/model/small_model.h"
 
 namespace gridquant::model {
 namespace {
@@ -14,16 +15,7 @@ namespace {
 using ops::Compute;
 
 ModelConfig small_config(bool biases) {
-  ModelConfig c;
-  c.architecture = "LlamaForCausalLM";
-  c.hidden_size = 20;
-  c.intermediate_size = 37;
-  c.block_count = 2;
-  c.head_count = 4;
-  c.kv_head_count = 2;
-  c.head_dim = 6;
-  c.vocab_size = 50;
-  c.max_positions = 256;
+  ModelConfig c = samples::small_model("LlamaForCausalLM", 2);
   c.attention_bias = biases;
   c.mlp_bias = biases;
   return c;
@@ -40,10 +32,7 @@ Weights random_weights(const ModelConfig& config) {
   Weights weights;
   std::mt19937 random(9);
   for (const TensorSpec& spec : architecture_of(config).block_tensors(config, 1)) {
-    tensor::Tensor t(tensor::DType::kF32, spec.shape);
-    std::normal_distribution<float> normal(spec.role == TensorRole::kNorm ? 1.0f : 0.0f, 0.3f);
-    for (float& v : t.as<float>()) v = normal(random);
-    weights.emplace(short_name(spec.name), std::move(t));
+    weights.emplace(short_name(spec.name), samples::random_tensor(spec, random));
   }
   return weights;
 }

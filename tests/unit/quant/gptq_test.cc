@@ -28,6 +28,23 @@ StatusOr<SiteFactor> factor(const Case& c, const SolverOptions& options, device:
   return factor_site(samples::square_tensor(c.h, c.cols), options, pool);
 }
 
+SolverOptions in_groups_of(int64_t size) {
+  SolverOptions options;
+  options.grid.group_size = size;
+  return options;
+}
+
+struct Solved {
+  SiteFactor factor;
+  SolveResult result;
+};
+StatusOr<Solved> solve(const Case& c, const SolverOptions& options) {
+  device::ThreadPool pool(2);
+  GQ_ASSIGN_OR_RETURN(SiteFactor f, factor(c, options, pool));
+  GQ_ASSIGN_OR_RETURN(SolveResult result, solve_gptq(view(c.w, c.cols), f, options, pool));
+  return Solved{std::move(f), std::move(result)};
+}
+
 Array dequantized(const QuantizedWeight& q) {
   Array out(static_cast<size_t>(q.rows * q.cols));
   q.dequantize(samples::matrix(out, q.cols));
@@ -117,59 +134,49 @@ TEST_P(GptqGrids, CodesEqualTheReferenceExceptAtTies) {
   SolverOptions options;
   options.grid = {.bits = bits, .symmetric = symmetric, .group_size = 64};
   options.act_order = act_order;
-  device::ThreadPool pool(2);
-  const auto f = factor(c, options, pool);
-  ASSERT_TRUE(f.ok()) << f.status();
-  const auto result = solve_gptq(view(c.w, c.cols), *f, options, pool);
-  ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_EQ(wrong_codes(c, *f, result->weight, bits == 8 ? 5e-3 : 1e-3), 0);
+  const auto solved = solve(c, options);
+  ASSERT_TRUE(solved.ok()) << solved.status();
+  const QuantizedWeight& gptq = solved->result.weight;
+  EXPECT_EQ(wrong_codes(c, solved->factor, gptq, bits == 8 ? 5e-3 : 1e-3), 0);
 
-  const auto rtn = solve_rtn(view(c.w, c.cols), f->diagonal, options, pool);
+  device::ThreadPool pool(2);
+  const auto rtn = solve_rtn(view(c.w, c.cols), solved->factor.diagonal, options, pool);
   ASSERT_TRUE(rtn.ok());
-  const double gptq_error = samples::output_error(c.w, dequantized(result->weight), c.h, c.cols);
+  const double gptq_error = samples::output_error(c.w, dequantized(gptq), c.h, c.cols);
   const double rtn_error = samples::output_error(c.w, dequantized(rtn->weight), c.h, c.cols);
   EXPECT_LT(gptq_error, 0.75 * rtn_error);
   // Static groups: the scales are chosen before any column is rounded, so both have the same.
-  EXPECT_TRUE(std::ranges::equal(result->weight.scales, rtn->weight.scales,
+  EXPECT_TRUE(std::ranges::equal(gptq.scales, rtn->weight.scales,
                                  [](tensor::F16 a, tensor::F16 b) { return a.bits == b.bits; }));
-  EXPECT_EQ(result->weight.zeros, rtn->weight.zeros);
+  EXPECT_EQ(gptq.zeros, rtn->weight.zeros);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GptqGrids,
                          ::testing::Combine(::testing::Values(2, 3, 4, 8), ::testing::Bool(), ::testing::Bool()));
 
 TEST(Gptq, SmallAndOddWidths) {
-  device::ThreadPool pool(2);
   for (const int64_t cols : {1, 2, 127, 129}) {
     const Case c = make_case(3, cols);
-    SolverOptions options;
-    options.grid.group_size = -1;
-    const auto f = factor(c, options, pool);
-    ASSERT_TRUE(f.ok());
-    const auto result = solve_gptq(view(c.w, cols), *f, options, pool);
-    ASSERT_TRUE(result.ok());
-    EXPECT_EQ(wrong_codes(c, *f, result->weight, 1e-3), 0) << cols;
+    const auto solved = solve(c, in_groups_of(-1));
+    ASSERT_TRUE(solved.ok()) << solved.status();
+    EXPECT_EQ(wrong_codes(c, solved->factor, solved->result.weight, 1e-3), 0) << cols;
   }
 }
 
 TEST(Gptq, ReportsItsWeightedError) {
   const Case c = make_case(130, 128);
-  SolverOptions options;
-  options.grid.group_size = 32;
-  device::ThreadPool pool(2);
-  const auto f = factor(c, options, pool);
-  ASSERT_TRUE(f.ok());
-  const auto result = solve_gptq(view(c.w, c.cols), *f, options, pool);
-  ASSERT_TRUE(result.ok());
+  const auto solved = solve(c, in_groups_of(32));
+  ASSERT_TRUE(solved.ok()) << solved.status();
+  const SolveResult& result = solved->result;
   Array diagonal_only(c.h.size(), 0.0f);
   for (int64_t i = 0; i < c.cols; ++i) {
     const auto at = static_cast<size_t>(i * c.cols + i);
     diagonal_only[at] = c.h[at];
   }
-  const double error = samples::output_error(c.w, dequantized(result->weight), diagonal_only, c.cols);
+  const double error = samples::output_error(c.w, dequantized(result.weight), diagonal_only, c.cols);
   const double energy = samples::output_error(c.w, Array(c.w.size(), 0.0f), diagonal_only, c.cols);
-  EXPECT_NEAR(result->weighted_error, error, 1e-4 * error);
-  EXPECT_NEAR(result->weight_energy, energy, 1e-4 * energy);
+  EXPECT_NEAR(result.weighted_error, error, 1e-4 * error);
+  EXPECT_NEAR(result.weight_energy, energy, 1e-4 * energy);
 }
 
 TEST(Gptq, DeadColumnsBecomeZero) {
@@ -177,38 +184,29 @@ TEST(Gptq, DeadColumnsBecomeZero) {
   for (int64_t i = 0; i < c.cols; ++i) {
     c.h[static_cast<size_t>(5 * c.cols + i)] = c.h[static_cast<size_t>(i * c.cols + 5)] = 0;
   }
-  SolverOptions options;
-  options.grid.group_size = 32;
-  device::ThreadPool pool(2);
-  const auto f = factor(c, options, pool);
-  ASSERT_TRUE(f.ok());
-  ASSERT_EQ(f->dead[5], 1);
-  const auto result = solve_gptq(view(c.w, c.cols), *f, options, pool);
-  ASSERT_TRUE(result.ok());
-  const Array q = dequantized(result->weight);
+  const auto solved = solve(c, in_groups_of(32));
+  ASSERT_TRUE(solved.ok()) << solved.status();
+  ASSERT_EQ(solved->factor.dead[5], 1);
+  const Array q = dequantized(solved->result.weight);
   for (int64_t r = 0; r < c.rows; ++r) EXPECT_EQ(q[static_cast<size_t>(r * c.cols + 5)], 0);
-  EXPECT_EQ(wrong_codes(c, *f, result->weight, 1e-3), 0);
+  EXPECT_EQ(wrong_codes(c, solved->factor, solved->result.weight, 1e-3), 0);
 }
 
 TEST(Gptq, FewerTokensThanColumns) {
   Case c = make_case(64, 256);
   c.h = samples::gram(samples::inputs(30, c.cols, 4), c.cols);
-  SolverOptions options;
-  options.grid.group_size = 64;
+  const auto solved = solve(c, in_groups_of(64));
+  ASSERT_TRUE(solved.ok()) << solved.status();
   device::ThreadPool pool(2);
-  const auto f = factor(c, options, pool);
-  ASSERT_TRUE(f.ok());
-  const auto result = solve_gptq(view(c.w, c.cols), *f, options, pool);
-  const auto rtn = solve_rtn(view(c.w, c.cols), f->diagonal, options, pool);
-  ASSERT_TRUE(result.ok() && rtn.ok());
-  EXPECT_LT(samples::output_error(c.w, dequantized(result->weight), c.h, c.cols),
+  const auto rtn = solve_rtn(view(c.w, c.cols), solved->factor.diagonal, in_groups_of(64), pool);
+  ASSERT_TRUE(rtn.ok());
+  EXPECT_LT(samples::output_error(c.w, dequantized(solved->result.weight), c.h, c.cols),
             samples::output_error(c.w, dequantized(rtn->weight), c.h, c.cols));
 }
 
 TEST(Gptq, SameBitsForAnyNumberOfThreads) {
   const Case c = make_case(700, 256);
-  SolverOptions options;
-  options.grid.group_size = 64;
+  const SolverOptions options = in_groups_of(64);
   device::ThreadPool one(1);
   const auto f = factor(c, options, one);
   ASSERT_TRUE(f.ok());
@@ -236,8 +234,7 @@ TEST(Gptq, RefusesAFactorOfAnotherWidth) {
 TEST(Gptq, RefusesWeightsThatAreNotFinite) {
   Case c = make_case(4, 64);
   device::ThreadPool pool(1);
-  SolverOptions options;
-  options.grid.group_size = 32;
+  const SolverOptions options = in_groups_of(32);
   const auto f = factor(c, options, pool);
   ASSERT_TRUE(f.ok());
   c.w[70] = INFINITY;

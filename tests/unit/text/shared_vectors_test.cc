@@ -1,4 +1,5 @@
 // Real tokenizers on the shared test vectors (skipped where ../shared/data is absent).
+#include <functional>
 #include <sstream>
 #include <vector>
 
@@ -7,32 +8,57 @@
 namespace gridquant::text {
 namespace {
 
+// A tokenizer's file and the vectors for it: {"text": ..., "ids": [...], ...} a line.
+class SharedFiles {
+ public:
+  SharedFiles(const std::string& tokenizer, const std::string& vectors)
+      : path_(shared_data("tokenizers/" + tokenizer)),
+        vectors_path_(shared_data("tokenizers/testvectors/" + vectors + ".jsonl")) {}
+
+  bool there() const { return !path_.empty() && !vectors_path_.empty(); }
+  const std::string& path() const { return path_; }
+  std::string content() const { return read(path_); }
+
+  void each_vector(const std::function<void(const nlohmann::json& expected)>& check) const {
+    std::istringstream lines(read(vectors_path_));
+    int count = 0;
+    for (std::string line; std::getline(lines, line); ++count) {
+      SCOPED_TRACE(line);
+      check(nlohmann::json::parse(line));
+    }
+    EXPECT_GE(count, 300);
+  }
+
+ private:
+  static std::string read(const std::string& path) {
+    const auto text = base::read_file(base::posix_env(), path);
+    EXPECT_TRUE(text.ok()) << text.status();
+    return text.value_or("");
+  }
+
+  std::string path_, vectors_path_;
+};
+
+std::vector<int32_t> ids_of(const Tokenizer& tokenizer, const std::string& text, bool special) {
+  const auto ids = tokenizer.encode(text, special);
+  EXPECT_TRUE(ids.ok()) << ids.status();
+  return ids.ok() ? *ids : std::vector<int32_t>();
+}
+
 class SharedVectors : public testing::TestWithParam<const char*> {};
 
 TEST_P(SharedVectors, AreExact) {
-  const std::string json_path = shared_data(std::string("tokenizers/") + GetParam() + "/tokenizer.json");
-  const std::string vectors_path = shared_data(std::string("tokenizers/testvectors/") + GetParam() + ".jsonl");
-  if (json_path.empty() || vectors_path.empty()) GTEST_SKIP() << "no shared test data: set GRIDQUANT_TEST_DATA";
-  const auto json = base::read_file(base::posix_env(), json_path);
-  const auto vectors = base::read_file(base::posix_env(), vectors_path);
-  ASSERT_TRUE(json.ok() && vectors.ok());
-  const auto tokenizer = Tokenizer::parse(*json, json_path);
+  const SharedFiles files(std::string(GetParam()) + "/tokenizer.json", GetParam());
+  if (!files.there()) GTEST_SKIP() << "no shared test data: set GRIDQUANT_TEST_DATA";
+  const auto tokenizer = Tokenizer::parse(files.content(), files.path());
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  std::istringstream lines(*vectors);
-  int count = 0;
-  for (std::string line; std::getline(lines, line); ++count) {
-    const nlohmann::json expected = nlohmann::json::parse(line);
-    SCOPED_TRACE(line);
+  files.each_vector([&](const nlohmann::json& expected) {
     const std::string text = expected["text"];
-    const auto plain = tokenizer->encode(text, false);
-    ASSERT_TRUE(plain.ok()) << plain.status();
-    EXPECT_EQ(*plain, expected["ids"].get<std::vector<int32_t>>());
-    const auto special = tokenizer->encode(text, true);
-    ASSERT_TRUE(special.ok()) << special.status();
-    EXPECT_EQ(*special, expected["ids_special"].get<std::vector<int32_t>>());
-    EXPECT_EQ(tokenizer->decode(*plain, false), expected["decoded"].get<std::string>());
-  }
-  EXPECT_GE(count, 300);
+    const std::vector<int32_t> plain = ids_of(*tokenizer, text, false);
+    EXPECT_EQ(plain, expected["ids"].get<std::vector<int32_t>>());
+    EXPECT_EQ(ids_of(*tokenizer, text, true), expected["ids_special"].get<std::vector<int32_t>>());
+    EXPECT_EQ(tokenizer->decode(plain, false), expected["decoded"].get<std::string>());
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Json, SharedVectors, testing::Values("qwen3", "llama3_1", "gemma3", "mistral_v1_json"),
@@ -41,26 +67,16 @@ INSTANTIATE_TEST_SUITE_P(Json, SharedVectors, testing::Values("qwen3", "llama3_1
 class SharedSentencePiece : public testing::TestWithParam<std::pair<const char*, const char*>> {};
 
 TEST_P(SharedSentencePiece, IsExact) {
-  const std::string model_path = shared_data(std::string("tokenizers/") + GetParam().second);
-  const std::string vectors_path = shared_data(std::string("tokenizers/testvectors/") + GetParam().first + ".jsonl");
-  if (model_path.empty() || vectors_path.empty()) GTEST_SKIP() << "no shared test data: set GRIDQUANT_TEST_DATA";
-  const auto model = base::read_file(base::posix_env(), model_path);
-  const auto vectors = base::read_file(base::posix_env(), vectors_path);
-  ASSERT_TRUE(model.ok() && vectors.ok());
-  const auto tokenizer = Tokenizer::parse_sentencepiece(*model, model_path);
+  const SharedFiles files(GetParam().second, GetParam().first);
+  if (!files.there()) GTEST_SKIP() << "no shared test data: set GRIDQUANT_TEST_DATA";
+  const auto tokenizer = Tokenizer::parse_sentencepiece(files.content(), files.path());
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  std::istringstream lines(*vectors);
-  int count = 0;
-  for (std::string line; std::getline(lines, line); ++count) {
-    const nlohmann::json expected = nlohmann::json::parse(line);
-    SCOPED_TRACE(line);
+  files.each_vector([&](const nlohmann::json& expected) {
     const std::string text = expected["text"];
-    const auto plain = tokenizer->encode(text, false);
-    ASSERT_TRUE(plain.ok()) << plain.status();
-    EXPECT_EQ(*plain, expected["ids"].get<std::vector<int32_t>>());
-    EXPECT_EQ(tokenizer->decode(*plain, false), text);
-  }
-  EXPECT_GE(count, 300);
+    const std::vector<int32_t> plain = ids_of(*tokenizer, text, false);
+    EXPECT_EQ(plain, expected["ids"].get<std::vector<int32_t>>());
+    EXPECT_EQ(tokenizer->decode(plain, false), text);
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, SharedSentencePiece,
