@@ -243,6 +243,17 @@ void add_layers(const json& report, Page& page) {
   page.raw("</details></section>\n");
 }
 
+void add_variants(const json& report, Page& page) {
+  std::vector<Row> rows;
+  for (const Variant& variant : variants(report)) rows.push_back({variant.stage, variant.result});
+  if (rows.empty()) return;
+  page.raw("<section class=\"card\">");
+  page.element("h2", "", "Variants");
+  page.element("p", "", "The rest of this page is about the first stage of each kind.");
+  page.table({"Stage", "Result"}, rows, "texts");
+  page.raw("</section>\n");
+}
+
 void add_experts(const json& report, Page& page) {
   const std::vector<ExpertCoverage> coverage = expert_coverage(report);
   if (coverage.empty()) return;
@@ -384,6 +395,7 @@ StatusOr<std::string> render_html(const json& report, const std::string& chart_j
   add_head(report, page);
   add_answer(report, page);
   add_tiles(report, page);
+  add_variants(report, page);
   add_quality(report, page);
   add_layers(report, page);
   add_experts(report, page);

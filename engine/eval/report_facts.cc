@@ -99,6 +99,22 @@ std::vector<std::pair<std::string, double>> reached_by(const json& report, const
   return reached;
 }
 
+std::string size_of(const json& quantize) {
+  const auto before = number(quantize, "original_bytes"), after = number(quantize, "bytes");
+  if (!before || !after || *after <= 0) return "";
+  return absl::StrCat(format_bytes(*after), ", ", format_significant(*before / *after, 3), " times smaller");
+}
+
+std::string divergence_of(const json& validate) {
+  std::string out;
+  for (const LanguageResult& r : language_results({{"validate", validate}})) {
+    if (!r.kl_mean || !r.perplexity_increase) continue;
+    absl::StrAppend(&out, out.empty() ? "" : "; ", r.name, ": KL ", format_significant(*r.kl_mean, 3), ", perplexity ",
+                    format_increase(*r.perplexity_increase));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<ExpertCoverage> expert_coverage(const json& report) {
@@ -128,6 +144,36 @@ std::vector<ExpertCoverage> expert_coverage(const json& report) {
     of.reached = reached_by(report, of.block);
   }
   return coverage;
+}
+
+std::vector<std::string> checkpoint_folders(const json& report) {
+  std::vector<std::string> folders;
+  if (const json* stages = list(report, "stages")) {
+    for (const json& stage : *stages) {
+      if (text(stage, "uses") != "quantize" || text(stage, "state") != "succeeded") continue;
+      folders.push_back(text(stage, "name") + "/checkpoint");
+    }
+  }
+  if (folders.size() > 1) return folders;
+  if (section(report, "quantize") == nullptr) return {};
+  return {"checkpoint"};
+}
+
+std::vector<Variant> variants(const json& report) {
+  std::vector<Variant> result;
+  const json* summaries = section(report, "variants");
+  const json* stages = list(report, "stages");
+  if (summaries == nullptr || stages == nullptr || checkpoint_folders(report).size() < 2) return result;
+  for (const json& stage : *stages) {
+    const std::string name = text(stage, "name");
+    const json* summary = section(*summaries, name.c_str());
+    if (summary == nullptr) continue;
+    std::string figures;
+    if (text(stage, "uses") == "quantize") figures = size_of(*summary);
+    if (text(stage, "uses") == "validate") figures = divergence_of(*summary);
+    if (!figures.empty()) result.push_back({name, std::move(figures)});
+  }
+  return result;
 }
 
 const json* section(const json& object, const char* key) {

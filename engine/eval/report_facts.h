@@ -46,6 +46,16 @@ struct ExpertCoverage {
 };
 std::vector<ExpertCoverage> expert_coverage(const nlohmann::json& report);
 
+// A stage of a matrix. The sections of a report are those of the first stage of each kind.
+struct Variant {
+  std::string stage;
+  std::string result;  // "5.93 MiB, 2.19 times smaller"; "English: KL 0.0043, perplexity +0.35 %; Korean: ..."
+};
+// In the order of the stages; none unless the run has several checkpoints.
+std::vector<Variant> variants(const nlohmann::json& report);
+// Where the run's checkpoints lie, below "output": "checkpoint", or of a matrix "<stage>/checkpoint" each.
+std::vector<std::string> checkpoint_folders(const nlohmann::json& report);
+
 // "Does quantization hurt Korean more than English?" in one sentence, from the numbers alone. A difference below a
 // tenth counts as none, and measures that point in opposite directions are said to. "" without a validated
 // language.

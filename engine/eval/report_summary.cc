@@ -75,6 +75,13 @@ void add_quality(const json& report, const Paint& paint, std::string& out) {
   if (!sentence.empty()) absl::StrAppend(&out, "\n  ", paint.bold(wrap(sentence)), "\n");
 }
 
+void add_variants(const json& report, const Paint& paint, std::string& out) {
+  const std::vector<Variant> all = variants(report);
+  if (all.empty()) return;
+  absl::StrAppend(&out, "\n", paint.soft("  above the first of each kind; all of them:"), "\n");
+  for (const Variant& variant : all) absl::StrAppendFormat(&out, "  %-22s %s\n", variant.stage, variant.result);
+}
+
 void add_time(const json& report, const Paint& paint, std::string& out) {
   const json* stages = list(report, "stages");
   if (stages == nullptr) return;
@@ -97,8 +104,9 @@ void add_places(const json& report, std::string& out) {
   const std::string folder = text(report, "output");
   if (folder.empty()) return;
   absl::StrAppend(&out, "\n");
-  if (section(report, "quantize") != nullptr)
-    absl::StrAppendFormat(&out, "  %-12s %s/checkpoint\n", "checkpoint", folder);
+  for (const std::string& checkpoint : checkpoint_folders(report)) {
+    absl::StrAppendFormat(&out, "  %-12s %s/%s\n", "checkpoint", folder, checkpoint);
+  }
   absl::StrAppendFormat(&out, "  %-12s %s/report.html, %s/report.json\n", "report", folder, folder);
 }
 
@@ -115,6 +123,7 @@ std::string render_summary(const json& report, bool color) {
   absl::StrAppend(&out, "\n\n");
   add_size(report, paint, out);
   add_quality(report, paint, out);
+  add_variants(report, paint, out);
   add_time(report, paint, out);
   if (const json* warnings = list(report, "warnings")) {
     absl::StrAppend(&out, "\n");

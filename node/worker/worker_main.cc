@@ -140,8 +140,10 @@ void tell_machine(const stages::Task& task, const stages::StageContext& context,
   const device::CpuInfo& cpu = context.cpu;
   const char* chosen = std::getenv(kCoreType);
   const std::string ranks = context.comm.size() > 1 ? absl::StrCat(context.comm.size(), " ranks of ") : "";
+  const int threads = context.pool.threads();
   progress.note(absl::StrCat(task.stage, ", attempt ", task.attempt, ": ", cpu.model, " (", cpu.kind(), "), ", ranks,
-                             context.pool.threads(), " threads, OpenBLAS core ", quant::blas_core_name(),
+                             threads, threads == 1 ? " thread" : " threads", ", OpenBLAS core ",
+                             quant::blas_core_name(),
                              chosen != nullptr ? absl::StrCat(" (", kCoreType, "=", chosen, ")") : ""));
   const std::string better = device::openblas_coretype_for(cpu, quant::blas_core_name());
   if (chosen != nullptr && !better.empty()) {

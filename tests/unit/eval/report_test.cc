@@ -244,6 +244,28 @@ TEST(Summary, SaysWhatTheRunGave) {
   EXPECT_THAT(render_summary(full_report(), true), HasSubstr("\033[1m"));
 }
 
+TEST(Summary, OfAMatrixEveryVariantAndEveryCheckpoint) {
+  json report = full_report();
+  report["stages"] = json::array();
+  for (const char* stage : {"quantize-3", "quantize-4", "validate-3", "validate-4"}) {
+    const std::string uses = std::string(stage).substr(0, 8);
+    report["stages"].push_back({{"name", stage}, {"uses", uses}, {"state", "succeeded"}, {"seconds", 1}});
+    report["variants"][stage] = report[uses];
+  }
+  report["variants"]["quantize-4"]["bytes"] = 7864320;
+  report["variants"]["validate-4"]["languages"]["ko"]["kl_mean"] = 0.0456;
+  const std::string page = *render_html(report, std::string(chart_js()));
+  const std::string summary = render_summary(report, false);
+  for (const char* expected : {"5.00 MiB, 3.00 times smaller", "7.50 MiB, 2.00 times smaller", "Korean: KL 0.0456"}) {
+    EXPECT_THAT(summary, HasSubstr(expected));
+    EXPECT_THAT(page, HasSubstr(expected));
+  }
+  EXPECT_THAT(summary, HasSubstr("out/quickstart/quantize-3/checkpoint"));
+  EXPECT_THAT(summary, HasSubstr("out/quickstart/quantize-4/checkpoint"));
+  EXPECT_THAT(summary, Not(HasSubstr("quickstart/checkpoint")));
+  EXPECT_TRUE(variants(full_report()).empty());
+}
+
 TEST(Facts, NumbersAsPeopleReadThem) {
   EXPECT_EQ(format_bytes(0), "0 bytes");
   EXPECT_EQ(format_bytes(1023), "1023 bytes");

@@ -1,6 +1,7 @@
 // What ships in pipelines/.
 #include <gtest/gtest.h>
 
+#include "coordinator/spec/batch.h"
 #include "stages/catalog/catalog.h"
 #include "tests/unit/spec/support.h"
 
@@ -57,6 +58,18 @@ TEST(Pipelines, ExamplesOfDataAreValid) {
     const std::string text = read_source_file(std::string("pipelines/") + file);
     const ParseResult result = parse_pipeline(text, {.file = file, .params_required = false});
     EXPECT_TRUE(result.pipeline) << render_text(result.diagnostics, text, false);
+  }
+}
+
+TEST(Pipelines, TheBatchIsValidWithItsPipeline) {
+  const BatchResult result =
+      parse_batch(read_source_file("pipelines/sweep.yaml"), {.file = "sweep.yaml", .working_folder = "/p"});
+  ASSERT_TRUE(result.batch);
+  EXPECT_EQ(result.batch->pipeline, "/p/quickstart.yaml");
+  ASSERT_EQ(result.batch->members.size(), 4u);
+  for (const BatchMember& member : result.batch->members) {
+    EXPECT_TRUE(expand_member(*result.batch, member, read_source_file("pipelines/quickstart.yaml")).pipeline)
+        << member.name;
   }
 }
 
