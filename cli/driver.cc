@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "coordinator/control/artifacts.h"
 #include "coordinator/spec/spec.h"
 #include "coordinator/store/workdir.h"
 #include "stages/task.h"
@@ -150,26 +151,12 @@ std::string RunDriver::artifact_of(const std::string& name) const {
 // ---- the scheduler's actions
 
 void RunDriver::act(const sched::FindArtifact& action) {
-  const std::string folder = artifact_of(action.stage);
-  const StatusOr<stages::Artifact> artifact = stages::read_artifact(seams_.env, folder);
-  Status found = artifact.status();
-  if (artifact.ok()) {
-    found = artifact->key == action.key
-                ? stages::verify_artifact(seams_.env, folder, *artifact, /*digests=*/false)
-                : absl::DataLossError(folder + " is of another key");  // with the same first digits
-  }
-  if (found.ok()) {
+  const auto warn = [&](const std::string& message) { seams_.output.message(action.stage, "warning", message); };
+  const auto summary = control::find_artifact(seams_.env, artifact_of(action.stage), action.key, warn);
+  if (summary.ok()) {
     recall_warnings(action.stage);
-    inputs_.push_back(sched::ArtifactFound{action.run, action.stage, action.key, artifact->summary});
+    inputs_.push_back(sched::ArtifactFound{action.run, action.stage, action.key, *summary});
     return;
-  }
-  if (is_io_trouble(found)) {  // it stays: the worker looks again
-    seams_.output.message(action.stage, "warning",
-                          "the stored result cannot be looked at: " + std::string(found.message()));
-  } else if (!absl::IsNotFound(found)) {  // nothing in it can be trusted
-    seams_.output.message(action.stage, "warning",
-                          "the stored result is damaged and is made again: " + std::string(found.message()));
-    stages::discard_artifact(seams_.env, folder).IgnoreError();
   }
   inputs_.push_back(sched::ArtifactMissing{action.run, action.stage, action.key});
 }

@@ -1,15 +1,12 @@
 // See artifacts.h.
 #include "coordinator/control/artifacts.h"
 
-#include "coordinator/store/workdir.h"
-#include "engine/base/log.h"
 #include "stages/task.h"
 
 namespace gridquant::control {
 
-StatusOr<nlohmann::json> find_artifact(base::Env& env, const std::string& store, const std::string& uses,
-                                       const std::string& key) {
-  const std::string folder = store::artifact_folder(store, uses, key);
+StatusOr<nlohmann::json> find_artifact(base::Env& env, const std::string& folder, const std::string& key,
+                                       const std::function<void(const std::string& message)>& warn) {
   const StatusOr<stages::Artifact> artifact = stages::read_artifact(env, folder);
   Status found = artifact.status();
   if (artifact.ok()) {
@@ -18,10 +15,9 @@ StatusOr<nlohmann::json> find_artifact(base::Env& env, const std::string& store,
   }
   if (found.ok()) return artifact->summary;
   if (is_io_trouble(found)) {  // it stays: the worker looks again
-    base::log(base::LogLevel::kWarning, "a stored result cannot be looked at: " + std::string(found.message()));
+    warn("a stored result cannot be looked at: " + std::string(found.message()));
   } else if (!absl::IsNotFound(found)) {
-    base::log(base::LogLevel::kWarning,
-              "a stored result is damaged and is made again: " + std::string(found.message()));
+    warn("a stored result is damaged and is made again: " + std::string(found.message()));
     stages::discard_artifact(env, folder).IgnoreError();
   }
   return absl::NotFoundError("no artifact " + folder);

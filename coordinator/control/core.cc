@@ -6,6 +6,7 @@
 
 #include "coordinator/control/artifacts.h"
 #include "coordinator/spec/spec.h"
+#include "coordinator/store/workdir.h"
 #include "engine/base/log.h"
 
 namespace gridquant::control {
@@ -169,8 +170,9 @@ void Core::act(const sched::FindArtifact& action) {
   const sched::Run* run = scheduler_.find_run(action.run);
   if (run == nullptr) return;
   const std::string& uses = run->stages[run->index.at(action.stage)].plan.uses;
-  seams_.executor.run([this, action, uses] {
-    StatusOr<json> summary = find_artifact(seams_.env, options_.store, uses, action.key);
+  seams_.executor.run([this, action, folder = store::artifact_folder(options_.store, uses, action.key)] {
+    const auto warn = [](const std::string& message) { base::log(base::LogLevel::kWarning, message); };
+    StatusOr<json> summary = find_artifact(seams_.env, folder, action.key, warn);
     Status posted;
     if (summary.ok()) {
       posted = put(Request{sched::ArtifactFound{action.run, action.stage, action.key, *std::move(summary)}, nullptr},

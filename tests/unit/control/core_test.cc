@@ -180,13 +180,16 @@ TEST_F(CoreTest, AnArtifactThatCannotBeReadJustNowStays) {
   const auto faulty = base::make_faulty_env(*env_, [](std::string_view operation, const std::string& path) {
     return operation == "read" ? absl::UnavailableError("too many open files: " + path) : absl::OkStatus();
   });
-  EXPECT_TRUE(absl::IsNotFound(find_artifact(*faulty, "/s", "plan", key).status()));
-  const auto found = find_artifact(*env_, "/s", "plan", key);
+  int warnings = 0;
+  const auto warn = [&](const std::string&) { ++warnings; };
+  EXPECT_TRUE(absl::IsNotFound(find_artifact(*faulty, folder, key, warn).status()));
+  const auto found = find_artifact(*env_, folder, key, warn);
   ASSERT_TRUE(found.ok()) << found.status();
   EXPECT_EQ(*found, json({{"bits", 4}}));
   ASSERT_TRUE(base::write_file_atomically(*env_, folder + "/plan.json", "{ }").ok());
-  EXPECT_TRUE(absl::IsNotFound(find_artifact(*env_, "/s", "plan", key).status()));
+  EXPECT_TRUE(absl::IsNotFound(find_artifact(*env_, folder, key, warn).status()));
   EXPECT_FALSE(env_->exists(folder + "/plan.json")) << "what is damaged goes";
+  EXPECT_EQ(warnings, 2);
 }
 
 struct Later final : Executor {

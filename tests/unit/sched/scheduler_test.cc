@@ -24,6 +24,15 @@ World started(std::vector<spec::StagePlan> stages, int cores = 4) {
   return world;
 }
 
+// The attempt of `reader` ends because what `input` made is damaged.
+void find_damage(World& world, const std::string& reader, const std::string& input) {
+  AttemptFinished finished{.run = "r", .stage = reader, .epoch = world.epoch(reader)};
+  finished.exit_code = kCorruption;
+  finished.failure = FailureClass::kCorruption;
+  finished.corrupt_inputs = {input};
+  world.step(finished);
+}
+
 TEST(SchedulerTest, RunsStagesInOrderOfNeedsAndEnds) {
   World world = started({stage("a"), stage("b", {"a"}, {"a"})});
   EXPECT_EQ(world.state("a"), StageState::kRunning);
@@ -331,11 +340,7 @@ TEST(SchedulerTest, AFreshStartWaitsForThoseWhoReadTheOldArtifact) {
   b.cores = c.cores = 1;
   World world = started({stage("a"), b, c});
   world.finish("a");
-  AttemptFinished finished{.run = "r", .stage = "b", .epoch = world.epoch("b")};
-  finished.exit_code = kCorruption;
-  finished.failure = FailureClass::kCorruption;
-  finished.corrupt_inputs = {"a"};
-  world.step(finished);
+  find_damage(world, "b", "a");
   EXPECT_EQ(world.state("a"), StageState::kReady) << "c still reads it";
   world.finish("c");
   EXPECT_EQ(world.state("a"), StageState::kRunning);
@@ -375,11 +380,7 @@ TEST_P(DamageTest, AReadyReaderDoesNotStartWhileItsInputIsMadeAgain) {
   world.finish("a");
   ASSERT_EQ(world.state("b"), StageState::kRunning);
   ASSERT_EQ(world.state("c"), StageState::kReady);
-  AttemptFinished finished{.run = "r", .stage = "b", .epoch = world.epoch("b")};
-  finished.exit_code = kCorruption;
-  finished.failure = FailureClass::kCorruption;
-  finished.corrupt_inputs = {"a"};
-  world.step(finished);
+  find_damage(world, "b", "a");
   world.answer_missing();
   ASSERT_EQ(world.state("a"), StageState::kRunning);
   world.finish("x");
@@ -408,11 +409,7 @@ TEST(SchedulerTest, NorDoesAReaderOfAnotherRun) {
   world.step(ArtifactFound{"other", "a", "key-a", {}});
   world.answer_missing();
   ASSERT_EQ(world.state("d", "other"), StageState::kReady);
-  AttemptFinished finished{.run = "r", .stage = "b", .epoch = world.epoch("b")};
-  finished.exit_code = kCorruption;
-  finished.failure = FailureClass::kCorruption;
-  finished.corrupt_inputs = {"a"};
-  world.step(finished);
+  find_damage(world, "b", "a");
   world.answer_missing();
   ASSERT_EQ(world.state("a"), StageState::kRunning);
   world.add_node(/*cores=*/4);
