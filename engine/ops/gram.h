@@ -1,6 +1,6 @@
 // Op `gram`: H = sum over row groups of X_g^T X_g, symmetric [cols, cols] fp32: the Hessian of a layer's squared error
 // up to a factor. Only the upper triangle is computed (half the work), then mirrored. Approximate: fp32 sums by kernels
-// of ours (AVX512-BF16, else fp32 at any vector width) and by the library's product where the CPU has AMX.
+// of ours (AMX, AVX512-BF16, else fp32 at any vector width).
 //
 // Bits: the row groups are fixed by the caller, each group's tile is summed by one thread, and the groups' tiles are
 // added in a fixed binary tree over the group index. So the result does not depend on the number of threads, nor on how

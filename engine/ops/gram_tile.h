@@ -28,7 +28,13 @@ void gram_tile_f32(const Operand& x, const GramTile& tile, float* sum, Workspace
 // For kBF16 on AVX512-BF16, two rows at a time.
 void gram_tile_bf16(const Operand& x, const GramTile& tile, float* sum, Workspace& workspace);
 
-// The kernel for x of `compute` on this CPU; null where the library is better: it alone has AMX.
+// For kBF16 on AMX, 32 rows at a time; only where amx_is_permitted().
+void gram_tile_amx(const Operand& x, const GramTile& tile, float* sum, Workspace& workspace);
+
+// Asks the operating system, once: it may keep the tiles' state from a process.
+bool amx_is_permitted();
+
+// The kernel for x of `compute` on this CPU; null where only the library can.
 GramTileFn gram_tile_for(Compute compute);
 
 }  // namespace gridquant::ops

@@ -40,7 +40,8 @@ bool library_has_bf16_products() {
 
 GramTileFn gram_tile_for(Compute compute) {
   if (compute == Compute::kF32 || !library_has_bf16_products()) return &gram_tile_f32;
-  return dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_bf16 ? &gram_tile_bf16 : nullptr;
+  if (dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_bf16) return &gram_tile_bf16;
+  return amx_is_permitted() ? &gram_tile_amx : nullptr;
 }
 
 SingleThreaded::SingleThreaded() : before_(omp_get_max_threads()) {
