@@ -135,7 +135,7 @@ StageInfo analyze() {
 StageInfo calibrate() {
   return {
       .name = "calibrate",
-      .version = 4,
+      .version = 5,
       .doc = "Tokenizes the calibration texts and measures the inputs of every site of the unquantized model.",
       .inputs = {"analyze"},
       .fields = {datasets_field("Calibration texts, one or more per language.", true), generate_field(),
@@ -186,7 +186,7 @@ StageInfo plan() {
 
 StageInfo quantize() {
   return {.name = "quantize",
-          .version = 3,
+          .version = 4,
           .doc = "Quantizes block by block after the plan and writes the checkpoint.",
           .inputs = {"analyze", "calibrate", "plan"},
           .fields = {enum_field("output", "gptq", {"gptq"}, "Format of the checkpoint."), prefetch_field(),
