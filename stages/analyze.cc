@@ -1,7 +1,7 @@
 // Stage analyze: is this a model we can quantize, and what is in it? Leaves analysis.json. Changes nothing.
 #include <algorithm>
-#include <atomic>
-#include <numeric>
+#include <array>
+#include <functional>
 #include <set>
 #include <span>
 #include <type_traits>
@@ -36,80 +36,124 @@ json to_json(const model::TensorSpec& spec, const formats::TensorEntry& entry, c
           {"outlier_share", s.outlier_share}};
 }
 
-// One task each, in the order of `own`.
-Status measure_own(StageContext& context, const ModelSource& source, const std::vector<model::TensorSpec>& specs,
-                   const std::vector<size_t>& own, std::vector<WeightStatistics>& statistics) {
-  const auto total = static_cast<int64_t>(own.size());
-  const int64_t batch = 16 * context.pool.threads();  // between two looks at `cancelled`
-  for (int64_t begin = 0; begin < total; begin += batch) {
-    if (context.cancelled) return absl::CancelledError("asked to stop while reading tensors");
-    context.progress.progress(begin, total, "tensor", "weight statistics");
-    GQ_RETURN_IF_ERROR(parallel(context.pool, std::min(batch, total - begin), [&](int64_t i, int) -> Status {
-      const size_t index = own[static_cast<size_t>(begin + i)];
-      GQ_ASSIGN_OR_RETURN(const tensor::Tensor tensor, source.tensors->read(specs[index].name));
-      GQ_ASSIGN_OR_RETURN(statistics[index], weight_statistics(specs[index].name, tensor));
-      return absl::OkStatus();
-    }));
-  }
-  context.progress.progress(total, total, "tensor", "weight statistics");
-  return absl::OkStatus();
-}
+// A piece of the reading: a tensor's statistics, or a file's size and digest, on which later stages' keys stand.
+struct Piece {
+  bool file = false;
+  size_t index = 0;  // in the model's files or in its tensors
+  int64_t bytes = 0;
+};
 
-// Everyone's statistics of the tensors that were dealt to them, to all ranks.
-Status share_statistics(comm::Communicator& comm, const std::vector<std::vector<size_t>>& dealt,
-                        std::vector<WeightStatistics>& statistics) {
-  static_assert(std::is_trivially_copyable_v<WeightStatistics>);
-  std::vector<WeightStatistics> in_turn;
-  std::vector<size_t> counts;
-  for (const std::vector<size_t>& tensors : dealt) {
-    for (const size_t index : tensors) in_turn.push_back(statistics[index]);
-    counts.push_back(tensors.size() * sizeof(WeightStatistics));
-  }
-  GQ_RETURN_IF_ERROR(comm.all_gather(std::as_writable_bytes(std::span(in_turn)), counts));
-  size_t at = 0;
-  for (const std::vector<size_t>& tensors : dealt) {
-    for (const size_t index : tensors) statistics[index] = in_turn[at++];
-  }
-  return absl::OkStatus();
-}
+struct Found {
+  WeightStatistics statistics;  // of a tensor
+  uint64_t bytes = 0;           // of a file, and the two below
+  std::array<char, 64> sha256{};
+};
+static_assert(std::is_trivially_copyable_v<Found>);
 
-// Statistics of every tensor, one task each, the largest first so that no thread is left with it at the end. Over
-// ranks: dealt out in turn, in that order.
-StatusOr<json> measure_tensors(StageContext& context, const ModelSource& source,
-                               const std::vector<model::TensorSpec>& specs) {
-  std::vector<size_t> order(specs.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return tensor::element_count(specs[a].shape) > tensor::element_count(specs[b].shape);
-  });
-  const auto ranks = static_cast<size_t>(context.comm.size());
-  std::vector<std::vector<size_t>> dealt(ranks);
-  for (size_t i = 0; i < order.size(); ++i) dealt[i % ranks].push_back(order[i]);
-  const std::vector<size_t>& own = dealt[static_cast<size_t>(context.comm.rank())];
-  std::vector<WeightStatistics> statistics(specs.size());
-  GQ_RETURN_IF_ERROR(agree(context.comm, measure_own(context, source, specs, own, statistics)));
-  GQ_RETURN_IF_ERROR(share_statistics(context.comm, dealt, statistics));
-  json tensors = json::array();
-  for (size_t i = 0; i < specs.size(); ++i) {
-    tensors.push_back(to_json(specs[i], *source.tensors->find(specs[i].name), statistics[i]));
-  }
-  return tensors;
-}
+class Reading {
+ public:
+  Reading(StageContext& context, const ModelSource& source, const std::vector<model::TensorSpec>& specs)
+      : context_(context), source_(source), specs_(specs) {}
 
-// Paths, sizes and digests of the files that the model consists of: what later stages' keys stand on.
-StatusOr<json> digest_files(StageContext& context, const ModelSource& source) {
-  json files = json::array();
-  for (const std::string& path : source.files) files.push_back({{"path", path}});
-  GQ_RETURN_IF_ERROR(parallel(context.pool, static_cast<int64_t>(files.size()), [&](int64_t i, int) -> Status {
-    const std::string& path = source.files[i];
-    GQ_ASSIGN_OR_RETURN(const uint64_t bytes, context.env.file_size(path));
-    GQ_ASSIGN_OR_RETURN(const std::string sha256, base::digest_of_file(context.env, path));
-    files[i]["bytes"] = bytes;
-    files[i]["sha256"] = sha256;
+  // The largest first, so that no thread is left with one at the end; each to the rank with the least until then.
+  Status deal() {
+    for (size_t i = 0; i < source_.files.size(); ++i) {
+      GQ_ASSIGN_OR_RETURN(const uint64_t bytes, context_.env.file_size(source_.files[i]));
+      pieces_.push_back({true, i, static_cast<int64_t>(bytes)});
+    }
+    for (size_t i = 0; i < specs_.size(); ++i) {
+      pieces_.push_back({false, i, static_cast<int64_t>(source_.tensors->find(specs_[i].name)->bytes)});
+    }
+    std::ranges::stable_sort(pieces_, std::greater<>(), &Piece::bytes);
+    dealt_.resize(static_cast<size_t>(context_.comm.size()));
+    std::vector<int64_t> loads(dealt_.size());
+    for (size_t p = 0; p < pieces_.size(); ++p) {
+      const auto rank = static_cast<size_t>(std::ranges::min_element(loads) - loads.begin());
+      loads[rank] += pieces_[p].bytes;
+      dealt_[rank].push_back(p);
+    }
+    found_.resize(pieces_.size());
     return absl::OkStatus();
-  }));
-  return files;
-}
+  }
+
+  Status read_own() {
+    const std::vector<size_t>& own = dealt_[static_cast<size_t>(context_.comm.rank())];
+    const auto total = static_cast<int64_t>(own.size());
+    const int64_t batch = 16 * context_.pool.threads();  // between two looks at `cancelled`
+    for (int64_t begin = 0; begin < total; begin += batch) {
+      if (context_.cancelled) return absl::CancelledError("asked to stop while reading tensors");
+      context_.progress.progress(begin, total, "tensor or file", "weight statistics, digests");
+      GQ_RETURN_IF_ERROR(parallel(context_.pool, std::min(batch, total - begin), [&](int64_t i, int) {
+        const size_t piece = own[static_cast<size_t>(begin + i)];
+        return pieces_[piece].file ? digest(piece) : measure(piece);
+      }));
+    }
+    context_.progress.progress(total, total, "tensor or file", "weight statistics, digests");
+    return absl::OkStatus();
+  }
+
+  // What everyone found, to all ranks.
+  Status share() {
+    std::vector<Found> in_turn;
+    std::vector<size_t> counts;
+    for (const std::vector<size_t>& pieces : dealt_) {
+      for (const size_t piece : pieces) in_turn.push_back(found_[piece]);
+      counts.push_back(pieces.size() * sizeof(Found));
+    }
+    GQ_RETURN_IF_ERROR(context_.comm.all_gather(std::as_writable_bytes(std::span(in_turn)), counts));
+    size_t at = 0;
+    for (const std::vector<size_t>& pieces : dealt_) {
+      for (const size_t piece : pieces) found_[piece] = in_turn[at++];
+    }
+    return absl::OkStatus();
+  }
+
+  json files() const {
+    json all(source_.files.size(), nullptr);
+    for (size_t p = 0; p < pieces_.size(); ++p) {
+      const Found& found = found_[p];
+      if (!pieces_[p].file) continue;
+      all[pieces_[p].index] = {{"path", source_.files[pieces_[p].index]},
+                               {"bytes", found.bytes},
+                               {"sha256", std::string(found.sha256.begin(), found.sha256.end())}};
+    }
+    return all;
+  }
+
+  json tensors() const {
+    json all(specs_.size(), nullptr);
+    for (size_t p = 0; p < pieces_.size(); ++p) {
+      if (pieces_[p].file) continue;
+      const model::TensorSpec& spec = specs_[pieces_[p].index];
+      all[pieces_[p].index] = to_json(spec, *source_.tensors->find(spec.name), found_[p].statistics);
+    }
+    return all;
+  }
+
+ private:
+  Status measure(size_t piece) {
+    const std::string& name = specs_[pieces_[piece].index].name;
+    GQ_ASSIGN_OR_RETURN(const tensor::Tensor tensor, source_.tensors->read(name));
+    GQ_ASSIGN_OR_RETURN(found_[piece].statistics, weight_statistics(name, tensor));
+    return absl::OkStatus();
+  }
+
+  Status digest(size_t piece) {
+    GQ_ASSIGN_OR_RETURN(const std::string sha256,
+                        base::digest_of_file(context_.env, source_.files[pieces_[piece].index]));
+    if (sha256.size() != found_[piece].sha256.size()) return absl::InternalError("a digest of another length");
+    found_[piece].bytes = static_cast<uint64_t>(pieces_[piece].bytes);
+    std::ranges::copy(sha256, found_[piece].sha256.begin());
+    return absl::OkStatus();
+  }
+
+  StageContext& context_;
+  const ModelSource& source_;
+  const std::vector<model::TensorSpec>& specs_;
+  std::vector<Piece> pieces_;               // the largest first
+  std::vector<std::vector<size_t>> dealt_;  // pieces of each rank
+  std::vector<Found> found_;                // of each piece
+};
 
 // Tensors of the files that the architecture has no use for. They are not copied into the result.
 std::vector<std::string> unknown_tensors(const ModelSource& source, const std::vector<model::TensorSpec>& specs) {
@@ -144,8 +188,7 @@ void summarize(const ModelSource& source, const std::vector<model::TensorSpec>& 
 }
 
 Status write_analysis(StageContext& context, const ModelSource& source, const std::vector<model::TensorSpec>& specs,
-                      const json& tensors) {
-  GQ_ASSIGN_OR_RETURN(json files, digest_files(context, source));
+                      const Reading& reading) {
   const std::vector<std::string> unknown = unknown_tensors(source, specs);
   if (!unknown.empty()) {
     const std::vector<std::string> listed(unknown.begin(), unknown.begin() + std::min<size_t>(unknown.size(), 10));
@@ -159,8 +202,8 @@ Status write_analysis(StageContext& context, const ModelSource& source, const st
                          {"model", with.at("model")},
                          {"adapter", with.value("adapter", "")},
                          {"summary", context.summary},
-                         {"files", std::move(files)},
-                         {"tensors", tensors},
+                         {"files", reading.files()},
+                         {"tensors", reading.tensors()},
                          {"unknown_tensors", unknown}};
   return base::write_file_atomically(context.env, context.path("analysis.json"), analysis.dump(1) + "\n");
 }
@@ -174,8 +217,11 @@ Status run_analyze(StageContext& context) {
   GQ_ASSIGN_OR_RETURN(const ModelSource source, open_model(context.env, model, adapter));
   GQ_RETURN_IF_ERROR(check_tensors(source));
   const std::vector<model::TensorSpec> specs = source.all_tensors();
-  GQ_ASSIGN_OR_RETURN(const json tensors, measure_tensors(context, source, specs));
-  return on_first_rank(context.comm, [&] { return write_analysis(context, source, specs, tensors); });
+  Reading reading(context, source, specs);
+  GQ_RETURN_IF_ERROR(agree(context.comm, reading.deal()));
+  GQ_RETURN_IF_ERROR(agree(context.comm, reading.read_own()));
+  GQ_RETURN_IF_ERROR(reading.share());
+  return on_first_rank(context.comm, [&] { return write_analysis(context, source, specs, reading); });
 }
 
 }  // namespace gridquant::stages
