@@ -80,7 +80,7 @@ Status embed_tokens(const ModelSource& source, const TokenSet& tokens, device::T
   GQ_ASSIGN_OR_RETURN(const std::string name, embedding_name(source));
   GQ_ASSIGN_OR_RETURN(const auto rows, source.tensors->rows(name));
   const size_t sequence_bytes = std::max<size_t>(1, static_cast<size_t>(tokens.length) * rows->row_bytes());
-  const int64_t at_once = std::max<int64_t>(pool.threads(), static_cast<int64_t>(kEmbeddingBytes / sequence_bytes));
+  const int64_t at_once = std::max<int64_t>(pool.all_threads(), static_cast<int64_t>(kEmbeddingBytes / sequence_bytes));
   for (int64_t begin = 0; begin < tokens.count(); begin += at_once) {
     const int64_t end = std::min(tokens.count(), begin + at_once);
     GQ_RETURN_IF_ERROR(guard_memory([&] { return embed_range(source, *rows, tokens, begin, end, pool, hidden); }));
@@ -99,7 +99,7 @@ StatusOr<tensor::Tensor> LoadedWeight::take(device::ThreadPool& pool) {
   if (make_ != nullptr) return std::exchange(make_, nullptr)();
   tensor::Tensor stored = std::move(stored_);
   if (stored.dtype() == tensor::DType::kF32) return stored;
-  tensor::Tensor wide(tensor::DType::kF32, stored.shape());
+  tensor::Tensor wide(tensor::DType::kF32, stored.shape(), pool.memory());
   const int64_t total = stored.count();
   pool.parallel_for((total + kWidenPerTask - 1) / kWidenPerTask, [&](int64_t task, int) {
     const auto begin = static_cast<size_t>(task * kWidenPerTask);

@@ -13,6 +13,7 @@ BlockQuantizer::BlockQuantizer(const ModelSource& source, const Plan& plan, ops:
     : source_(source),
       compute_(compute),
       pool_(borrowed.pool),
+      own_pool_(borrowed.own_pool),
       times_(borrowed.times),
       budget_(borrowed.budget),
       shard_(borrowed.shard),
@@ -122,7 +123,7 @@ StatusOr<std::vector<float>> BlockQuantizer::pooled_diagonal(const Site& site, H
 Status BlockQuantizer::solve_rows(const std::vector<std::string>& names, const PartRows& rows, LoadedBlock& loaded,
                                   QuantizedBlock& result) {
   if (names.empty()) return absl::OkStatus();
-  tensor::Tensor hessian(tensor::DType::kF32, {rows.x.cols, rows.x.cols});
+  tensor::Tensor hessian(tensor::DType::kF32, {rows.x.cols, rows.x.cols}, pool_.memory());
   GQ_RETURN_IF_ERROR(gram_over_ranks(shard_, rows.x, rows.groups, pool_, hessian.matrix<float>()));
   for (ActivationMemory* input : {&even_, &odd_}) {
     if (rows.x.data != input->data()) continue;
@@ -143,7 +144,7 @@ Status BlockQuantizer::set_solved(const Site& site, LoadedBlock& loaded, const Q
                              return values;
                            }));
   }
-  const Status status = set_weights(block, site.spec->weights, loaded, pool_);
+  const Status status = set_weights(block, site.spec->weights, loaded, own_pool_);
   times_.lap("replace");
   return status;
 }
@@ -173,6 +174,7 @@ StatusOr<QuantizedBlock> BlockQuantizer::quantize(LoadedBlock loaded, HiddenStat
     for (const std::string& name : sites[s].spec->weights) block->drop_weight(name);
     times_.lap("forward");
   }
+  if (pool_.lost()) return absl::AbortedError("ranks that share memory did not come to the block's work");
   return result;
 }
 

@@ -20,8 +20,11 @@ namespace gridquant::stages {
 
 class BlockQuantizer {
  public:
+  // `pool` may span the ranks of a machine; then `budget` gives memory that they share, and `shard` is that of one rank
+  // with all sequences. `own_pool` is this rank's.
   struct Borrowed {
     device::ThreadPool& pool;
+    device::ThreadPool& own_pool;
     PhaseTimes& times;
     ActivationBudget& budget;
     const Shard& shard;
@@ -64,6 +67,7 @@ class BlockQuantizer {
   const ModelSource& source_;
   ops::Compute compute_;
   device::ThreadPool& pool_;
+  device::ThreadPool& own_pool_;
   PhaseTimes& times_;
   ActivationBudget& budget_;
   const Shard& shard_;

@@ -10,7 +10,7 @@ namespace gridquant::stages {
 StatusOr<ActivationMemory> ActivationBudget::make(const std::string& name, size_t bytes) {
   ActivationMemory memory;
   if (bytes <= left_) {
-    memory.heap_ = tensor::Buffer(bytes);
+    memory.heap_ = tensor::Buffer(bytes, memory_);
     left_ -= bytes;
     return memory;
   }

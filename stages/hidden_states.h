@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <memory_resource>
 #include <string>
 
 #include "engine/base/env.h"
@@ -33,9 +34,10 @@ class ActivationMemory {
 // its pages go to the disk, and what is released leaves the process at once. Results are the same bits.
 class ActivationBudget {
  public:
-  // Scratch files are made in `folder`; they have no name and are gone with the process.
-  ActivationBudget(base::Env& env, std::string folder, uint64_t bytes)
-      : env_(env), folder_(std::move(folder)), left_(bytes) {}
+  // Scratch files are made in `folder`; they have no name and are gone with the process. `memory` (null: the heap) is
+  // where what the budget allows comes from.
+  ActivationBudget(base::Env& env, std::string folder, uint64_t bytes, std::pmr::memory_resource* memory = nullptr)
+      : env_(env), folder_(std::move(folder)), left_(bytes), memory_(memory) {}
   // ResourceExhausted: the disk has no room. `name` tells files apart.
   StatusOr<ActivationMemory> make(const std::string& name, size_t bytes);
   uint64_t spilled_bytes() const { return spilled_; }
@@ -44,6 +46,7 @@ class ActivationBudget {
   base::Env& env_;
   std::string folder_;
   uint64_t left_;
+  std::pmr::memory_resource* memory_;
   uint64_t spilled_ = 0;
 };
 

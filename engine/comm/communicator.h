@@ -21,6 +21,12 @@
 
 namespace gridquant::comm {
 
+// Null where there is none. It is there as long as anybody has `owner`.
+struct SharedMemory {
+  std::span<std::byte> bytes;
+  std::shared_ptr<void> owner;
+};
+
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -39,6 +45,13 @@ class Communicator {
   // Rank r gets to[r]; what it sent us lies in from[r] then. Sizes agree in pairs; zero is allowed.
   virtual Status exchange(std::span<const std::span<const std::byte>> to,
                           std::span<const std::span<std::byte>> from) = 0;
+
+  // New memory that all ranks see, zeros, each at an address of its own; what nobody touches costs nothing. Null where
+  // the ranks are not all on one machine, or its processes cannot share memory. Ranks that work with it need not meet
+  // in operations: who waits for others calls wait_sign() again and again, from any thread. It is false where the work
+  // was ended.
+  virtual StatusOr<SharedMemory> share(size_t bytes) = 0;
+  virtual bool wait_sign() = 0;
 
   // Ends all ranks' work: their operations return Aborted, or their processes end, with `exit_code` where the program
   // that started them tells it. May not return.
@@ -68,8 +81,8 @@ class AloneScope {
 // One rank. Stateless, lives for ever.
 Communicator& self();
 
-// `size` ranks for threads of this process. Each may outlive the others.
-std::vector<std::unique_ptr<Communicator>> make_thread_ranks(int size);
+// `size` ranks for threads of this process, as if they were spread over so many machines. Each may outlive the others.
+std::vector<std::unique_ptr<Communicator>> make_thread_ranks(int size, int machines = 1);
 
 // Starts MPI, and ends it when it is destroyed. The calling thread is the one that uses it. `on_wait`, where given, is
 // called again and again while an operation waits: the rank is alive. Unimplemented in a build without MPI.

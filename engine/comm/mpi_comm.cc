@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/comm/communicator.h"
+#include "engine/comm/shared_file.h"
 
 namespace gridquant::comm {
 namespace {
@@ -97,6 +98,30 @@ class MpiComm final : public Communicator {
     if (to[own].size() != from[own].size()) return absl::InternalError("exchange: a rank's own piece has two sizes");
     std::ranges::copy(to[own], from[own].begin());
     return move(to, from, "exchange");
+  }
+
+  StatusOr<SharedMemory> share(size_t bytes) override {
+    if (size_ == 1 || local_size_ < size_) return SharedMemory();
+    StatusOr<SharedFile> made = absl::UnavailableError("another rank's");
+    SharedFile::Address address;
+    if (rank_ == 0) made = SharedFile::make(bytes);
+    if (made.ok()) address = made->address();
+    GQ_RETURN_IF_ERROR(broadcast(std::as_writable_bytes(std::span(&address, 1)), 0));
+    SharedMemory memory;
+    if (made.ok()) memory = made->memory();
+    if (rank_ != 0 && address.descriptor >= 0) {
+      StatusOr<SharedMemory> opened = SharedFile::open(address, bytes);
+      if (opened.ok()) memory = *std::move(opened);
+    }
+    std::vector<uint8_t> seen(static_cast<size_t>(size_));
+    seen[static_cast<size_t>(rank_)] = memory.owner != nullptr;
+    GQ_RETURN_IF_ERROR(
+        all_gather(std::as_writable_bytes(std::span(seen)), std::vector<size_t>(seen.size(), sizeof(seen[0]))));
+    return std::ranges::count(seen, 1) == size_ ? memory : SharedMemory();
+  }
+  bool wait_sign() override {
+    if (on_wait_ != nullptr) on_wait_();
+    return true;
   }
 
   void end_all(int exit_code) override { MPI_Abort(MPI_COMM_WORLD, exit_code); }

@@ -18,6 +18,8 @@ class SelfComm final : public Communicator {
     std::ranges::copy(to[0], from[0].begin());
     return absl::OkStatus();
   }
+  StatusOr<SharedMemory> share(size_t) override { return SharedMemory(); }
+  bool wait_sign() override { return true; }
   void end_all(int) override {}
   std::chrono::milliseconds set_timeout(std::chrono::milliseconds) override { return kTimeout; }
 };

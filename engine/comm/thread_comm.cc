@@ -7,14 +7,17 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "engine/comm/communicator.h"
+#include "engine/comm/shared_file.h"
 
 namespace gridquant::comm {
 namespace {
 
 class Team {
  public:
-  explicit Team(int size) : shown_(static_cast<size_t>(size)), size_(size) {}
+  Team(int size, int machines) : shown_(static_cast<size_t>(size)), size_(size), machines_(machines) {}
   int size() const { return size_; }
+  int machines() const { return machines_; }
+  int machine_of(int rank) const { return rank * machines_ / size_; }
 
   // Rank's memory, for the others to look at between two meetings.
   void show(int rank, std::vector<std::span<const std::byte>> memory) {
@@ -44,6 +47,20 @@ class Team {
     return round_ != round ? absl::OkStatus() : status_;
   }
 
+  // Of the one that `rank` 0 makes. Between two meetings.
+  void keep(StatusOr<SharedMemory> memory) {
+    absl::MutexLock lock(&mutex_);
+    shared_ = std::move(memory);
+  }
+  StatusOr<SharedMemory> kept() {
+    absl::MutexLock lock(&mutex_);
+    return shared_;
+  }
+  bool ok() {
+    absl::MutexLock lock(&mutex_);
+    return status_.ok();
+  }
+
   void fail(Status status) {
     absl::MutexLock lock(&mutex_);
     if (status_.ok()) status_ = std::move(status);
@@ -52,7 +69,8 @@ class Team {
  private:
   absl::Mutex mutex_;
   std::vector<std::vector<std::span<const std::byte>>> shown_ ABSL_GUARDED_BY(mutex_);
-  const int size_;
+  StatusOr<SharedMemory> shared_ ABSL_GUARDED_BY(mutex_) = SharedMemory();
+  const int size_, machines_;
   int arrived_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t round_ ABSL_GUARDED_BY(mutex_) = 0;
   Status status_ ABSL_GUARDED_BY(mutex_);
@@ -72,7 +90,11 @@ class ThreadComm final : public Communicator {
   ThreadComm(std::shared_ptr<Team> team, int rank) : team_(std::move(team)), rank_(rank) {}
   int rank() const override { return rank_; }
   int size() const override { return team_->size(); }
-  int local_size() const override { return team_->size(); }
+  int local_size() const override {
+    int count = 0;
+    for (int r = 0; r < size(); ++r) count += team_->machine_of(r) == team_->machine_of(rank_) ? 1 : 0;
+    return count;
+  }
 
   Status barrier() override { return team_->meet(timeout_); }
 
@@ -104,6 +126,20 @@ class ThreadComm final : public Communicator {
     });
   }
 
+  StatusOr<SharedMemory> share(size_t bytes) override {
+    if (size() == 1 || team_->machines() > 1) return SharedMemory();
+    if (rank_ == 0) {
+      const StatusOr<SharedFile> file = SharedFile::make(bytes);
+      team_->keep(file.ok() ? StatusOr<SharedMemory>(file->memory()) : file.status());
+    }
+    GQ_RETURN_IF_ERROR(team_->meet(timeout_));
+    StatusOr<SharedMemory> memory = team_->kept();
+    GQ_RETURN_IF_ERROR(team_->meet(timeout_));
+    if (rank_ == 0) team_->keep(SharedMemory());
+    return memory;
+  }
+  bool wait_sign() override { return team_->ok(); }
+
   void end_all(int exit_code) override {
     team_->fail(absl::AbortedError(absl::StrCat("rank ", rank_, " ended the work with exit code ", exit_code)));
   }
@@ -130,8 +166,8 @@ class ThreadComm final : public Communicator {
 
 }  // namespace
 
-std::vector<std::unique_ptr<Communicator>> make_thread_ranks(int size) {
-  const auto team = std::make_shared<Team>(size);
+std::vector<std::unique_ptr<Communicator>> make_thread_ranks(int size, int machines) {
+  const auto team = std::make_shared<Team>(size, machines);
   std::vector<std::unique_ptr<Communicator>> ranks;
   for (int r = 0; r < size; ++r) ranks.push_back(std::make_unique<ThreadComm>(team, r));
   return ranks;

@@ -11,6 +11,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "engine/device/crew.h"
 
 namespace gridquant::device {
 
@@ -24,10 +25,29 @@ struct ThreadPool::State {
   int busy ABSL_GUARDED_BY(mutex) = 0;        // pool threads still inside the current round
   bool stopping ABSL_GUARDED_BY(mutex) = false;
   std::atomic<int64_t> next{0};
+  Crew* crew = nullptr;
   std::vector<std::thread> threads;
 
+  int64_t take() { return crew != nullptr ? crew->next_task() : next.fetch_add(1); }
   void take_tasks(const Task& task, int64_t total, int thread) {
-    for (int64_t i = next.fetch_add(1); i < total; i = next.fetch_add(1)) task(i, thread);
+    for (int64_t i = take(); i < total; i = take()) task(i, thread);
+  }
+
+  // All tasks that this process takes.
+  void run(const Task& task, int64_t total) {
+    if (threads.empty() || total == 1) return take_tasks(task, total, 0);
+    {
+      absl::MutexLock lock(&mutex);
+      fn = &task;
+      count = total;
+      busy = static_cast<int>(threads.size());
+      ++round;
+    }
+    take_tasks(task, total, 0);
+    absl::MutexLock lock(&mutex);
+    const auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return busy == 0; };
+    mutex.Await(absl::Condition(&done));
+    fn = nullptr;
   }
 
   void work(int thread) {
@@ -52,8 +72,9 @@ struct ThreadPool::State {
   }
 };
 
-ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
+ThreadPool::ThreadPool(int threads, Crew* crew) : state_(std::make_unique<State>()) {
   assert(threads >= 1);
+  state_->crew = crew;
   omp_set_num_threads(1);
   for (int i = 1; i < threads; ++i) state_->threads.emplace_back([s = state_.get(), i] { s->work(i); });
 }
@@ -70,27 +91,41 @@ int ThreadPool::threads() const {
   return static_cast<int>(state_->threads.size()) + 1;
 }
 
+int ThreadPool::all_threads() const {
+  return state_->crew == nullptr ? threads() : state_->crew->threads();
+}
+
 void ThreadPool::parallel_for(int64_t count, const std::function<void(int64_t, int)>& fn) {
   if (count <= 0) return;
   omp_set_num_threads(1);  // the caller need not be the thread that made the pool
   State& s = *state_;
   s.next.store(0);
-  if (s.threads.empty() || count == 1) {
-    s.take_tasks(fn, count, 0);
-    return;
-  }
-  {
-    absl::MutexLock lock(&s.mutex);
-    s.fn = &fn;
-    s.count = count;
-    s.busy = static_cast<int>(s.threads.size());
-    ++s.round;
-  }
-  s.take_tasks(fn, count, 0);
-  absl::MutexLock lock(&s.mutex);
-  const auto done = [&s]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(s.mutex) { return s.busy == 0; };
-  s.mutex.Await(absl::Condition(&done));
-  s.fn = nullptr;
+  if (s.crew != nullptr) s.crew->begin_loop();
+  s.run(fn, count);
+  if (s.crew != nullptr) s.crew->end_loop();
+}
+
+std::pmr::memory_resource* ThreadPool::memory() const {
+  return state_->crew == nullptr ? nullptr : state_->crew->memory();
+}
+
+bool ThreadPool::all(bool own) {
+  return state_->crew == nullptr ? own : state_->crew->all(own);
+}
+
+void ThreadPool::wait_while(const std::atomic<uint32_t>& word, uint32_t value) {
+  if (state_->crew != nullptr) return state_->crew->wait_while(word, value);
+  word.wait(value);
+}
+
+void ThreadPool::publish(std::atomic<uint32_t>& word, uint32_t value) {
+  if (state_->crew != nullptr) return state_->crew->publish(word, value);
+  word.store(value);
+  word.notify_all();
+}
+
+bool ThreadPool::lost() const {
+  return state_->crew != nullptr && state_->crew->lost();
 }
 
 }  // namespace gridquant::device

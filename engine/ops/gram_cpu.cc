@@ -42,7 +42,7 @@ Status gram(const Operand& x, const std::vector<RowGroup>& groups, device::Threa
     return absl::OkStatus();
   }
   const auto count = static_cast<int64_t>(groups.size());
-  const int64_t wanted = kTasksPerThread * pool.threads();
+  const int64_t wanted = kTasksPerThread * pool.all_threads();
   const std::vector<GramTile> tiles = cut_triangle(x.compute, x.cols, ceil_div(wanted, count));
   int64_t areas = 0;
   for (const GramTile& tile : tiles) areas += area(tile);
@@ -52,9 +52,9 @@ Status gram(const Operand& x, const std::vector<RowGroup>& groups, device::Threa
   GramRun run(x, groups, pool, tiles, subtrees);
   GQ_RETURN_IF_ERROR(run.sum());
   pool.parallel_for(static_cast<int64_t>(tiles.size()), [&](int64_t t, int) {
-    const std::span<tensor::Buffer> parts = run.parts(t);
-    write_tile(tiles[static_cast<size_t>(t)], combine_subtrees(parts, area(tiles[static_cast<size_t>(t)])), out);
-    for (tensor::Buffer& part : parts) part = tensor::Buffer();
+    const GramTile& tile = tiles[static_cast<size_t>(t)];
+    write_tile(tile, combine_subtrees(run.parts(t), area(tile)), out);
+    run.drop_parts(t);
   });
   return absl::OkStatus();
 }

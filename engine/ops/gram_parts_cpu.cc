@@ -55,7 +55,7 @@ Status GramParts::sum(const Operand& x, std::span<const RowGroup> groups, Subtre
       const float* sums = combine_subtrees(parts.subspan(begins[n], begins[n + 1] - begins[n]), area(tile));
       place_tile(tile, sums, [&](int64_t r) { return place(static_cast<int64_t>(n), r); });
     }
-    for (tensor::Buffer& part : parts) part = tensor::Buffer();
+    run.drop_parts(t);
   });
   return absl::OkStatus();
 }

@@ -36,8 +36,10 @@ class GramRun {
 
   // Sums every rectangle over every subtree.
   Status sum();
-  // Of one rectangle, in order of the subtrees; may be taken.
+  // Of one rectangle, in order of the subtrees.
   std::span<tensor::Buffer> parts(int64_t tile);
+  // In a task: they are not needed any more.
+  void drop_parts(int64_t tile);
 
  private:
   // Products of one thread, made when first needed.

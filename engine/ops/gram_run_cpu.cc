@@ -97,7 +97,12 @@ GramRun::GramRun(const Operand& x, std::span<const RowGroup> groups, device::Thr
       tiles_(tiles),
       subtrees_(subtrees),
       partial_(tiles.size() * subtrees.size()),
-      threads_(static_cast<size_t>(pool.threads())) {}
+      threads_(static_cast<size_t>(pool.threads())) {
+  if (pool.memory() == nullptr) return;  // each sum brings its own memory
+  for (size_t i = 0; i < partial_.size(); ++i) {
+    partial_[i] = tensor::Buffer(static_cast<size_t>(area(tiles[i / subtrees.size()])) * sizeof(float), pool.memory());
+  }
+}
 
 // Rectangles of one subtree run one after the other, so that its rows of X are read once from memory.
 Status GramRun::sum() {
@@ -110,6 +115,11 @@ Status GramRun::sum() {
 
 std::span<tensor::Buffer> GramRun::parts(int64_t tile) {
   return std::span(partial_).subspan(static_cast<size_t>(tile) * subtrees_.size(), subtrees_.size());
+}
+
+void GramRun::drop_parts(int64_t tile) {
+  if (pool_.memory() != nullptr) return;
+  for (tensor::Buffer& part : parts(tile)) part = tensor::Buffer();
 }
 
 Status GramRun::status() {
@@ -149,13 +159,15 @@ void GramRun::sum_subtree(int64_t tile_index, int64_t subtree_index, ThreadState
   if (failed_) return;
   const GramTile& tile = tiles_[static_cast<size_t>(tile_index)];
   const Subtree subtree = subtrees_[static_cast<size_t>(subtree_index)];
-  TreeSum sum(area(tile), thread.spare);
+  tensor::Buffer& result =
+      partial_[static_cast<size_t>(tile_index) * subtrees_.size() + static_cast<size_t>(subtree_index)];
+  TreeSum sum(area(tile), thread.spare, std::move(result));
   for (int64_t g = subtree.begin; g < subtree.begin + subtree.count; ++g) {
     const Status status = add_group(tile, groups_[static_cast<size_t>(g)], thread, sum.next_leaf());
     if (!status.ok()) return fail(status);
     sum.push();
   }
-  partial_[static_cast<size_t>(tile_index) * subtrees_.size() + static_cast<size_t>(subtree_index)] = sum.finish();
+  result = sum.finish();
 }
 
 }  // namespace gridquant::ops

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "engine/tensor/tensor.h"
@@ -28,7 +29,9 @@ std::vector<Subtree> subtrees_within(int64_t leaves, Subtree range);
 // not needed any more goes to `spare`, to be taken from there again: fresh memory costs a page fault for every 4 KiB.
 class TreeSum {
  public:
-  TreeSum(int64_t length, std::vector<tensor::Buffer>& spare) : length_(length), spare_(spare) {}
+  // `result`, where it is large enough, is what finish() returns.
+  TreeSum(int64_t length, std::vector<tensor::Buffer>& spare, tensor::Buffer result = {})
+      : length_(length), leaf_(std::move(result)), spare_(spare) {}
   float* next_leaf();
   void push();
   tensor::Buffer finish();
@@ -42,7 +45,7 @@ class TreeSum {
   };
   int64_t length_;
   std::vector<Partial> stack_;  // sizes are powers of two, decreasing
-  tensor::Buffer leaf_;
+  tensor::Buffer leaf_;         // the first one's memory is the whole sum's in the end
   std::vector<tensor::Buffer>& spare_;
 };
 

@@ -79,6 +79,7 @@ std::vector<Subtree> subtrees_of(int64_t leaves, int64_t wanted) {
 float* TreeSum::next_leaf() {
   const auto bytes = static_cast<size_t>(length_) * sizeof(float);
   const auto large_enough = [&](const tensor::Buffer& b) { return b.size() >= bytes; };
+  if (stack_.empty() && large_enough(leaf_)) return floats(leaf_);
   const auto found = std::ranges::find_if(spare_, large_enough);
   if (found == spare_.end()) {
     leaf_ = tensor::Buffer(bytes);

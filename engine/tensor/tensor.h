@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <memory_resource>
 #include <span>
 #include <string>
 #include <vector>
@@ -31,18 +32,23 @@ struct Matrix {
   operator Matrix<const T>() const { return {data, rows, cols, stride}; }
 };
 
-// Uninitialised, 64-byte aligned. Movable, not copyable.
+// Uninitialised, 64-byte aligned. Movable, not copyable. `memory`, where given, is what it comes from and goes back to,
+// and must outlive it.
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(size_t bytes);
+  explicit Buffer(size_t bytes, std::pmr::memory_resource* memory = nullptr);
   std::byte* data() { return data_.get(); }
   const std::byte* data() const { return data_.get(); }
   size_t size() const { return bytes_; }
 
  private:
   struct Free {
+    Free() : memory(nullptr), bytes(0) {}
+    Free(std::pmr::memory_resource* from, size_t size) : memory(from), bytes(size) {}
     void operator()(std::byte* p) const;
+    std::pmr::memory_resource* memory;
+    size_t bytes;
   };
   std::unique_ptr<std::byte, Free> data_;
   size_t bytes_ = 0;
@@ -51,7 +57,7 @@ class Buffer {
 class Tensor {
  public:
   Tensor() = default;
-  Tensor(DType dtype, Shape shape);  // uninitialised
+  Tensor(DType dtype, Shape shape, std::pmr::memory_resource* memory = nullptr);  // uninitialised
   DType dtype() const { return dtype_; }
   const Shape& shape() const { return shape_; }
   int64_t dim(size_t i) const { return shape_[i]; }

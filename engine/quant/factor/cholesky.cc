@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
+#include <new>
 #include <vector>
 
 #include "engine/quant/factor/blas.h"
@@ -23,7 +25,8 @@ struct Task {
 
 class Cholesky {
  public:
-  explicit Cholesky(tensor::Matrix<float> m) : m_(m), done_(static_cast<size_t>(count() * count())) {
+  Cholesky(tensor::Matrix<float> m, device::ThreadPool& pool)
+      : m_(m), pool_(pool), words_(static_cast<size_t>(1 + count() * count()) * sizeof(Word), pool.memory()) {
     tasks_.push_back({0, 0});
     for (int64_t k = 0; k < count(); ++k) {
       for (int64_t i = k + 1; i < count(); ++i) {
@@ -33,15 +36,16 @@ class Cholesky {
     }
   }
 
-  bool run(device::ThreadPool& pool) {
-    pool.parallel_for(static_cast<int64_t>(tasks_.size()), [this](int64_t task, int) {
+  bool run() {
+    pool_.parallel_for(1, [this](int64_t, int) {
+      for (int64_t i = 0; i < 1 + count() * count(); ++i) new (words() + i) Word(0);
+    });
+    pool_.parallel_for(static_cast<int64_t>(tasks_.size()), [this](int64_t task, int) {
       const Task& t = tasks_[static_cast<size_t>(task)];
       finish_block(t);
-      std::atomic<int>& done = done_of(t.i, t.k);
-      done.store(1, std::memory_order_release);
-      done.notify_all();
+      pool_.publish(done_of(t.i, t.k), 1);
     });
-    return definite_;
+    return indefinite() == 0;
   }
 
  private:
@@ -50,16 +54,19 @@ class Cholesky {
   int64_t size(int64_t i) const { return std::min(kBlock, m_.rows - begin(i)); }
   blas::Block at(int64_t i, int64_t j) const { return {m_.row(begin(i)) + begin(j), m_.stride}; }
 
-  std::atomic<int>& done_of(int64_t i, int64_t k) { return done_[static_cast<size_t>(i * count() + k)]; }
+  using Word = std::atomic<uint32_t>;
+  Word* words() { return reinterpret_cast<Word*>(words_.data()); }
+  Word& indefinite() { return words()[0]; }
+  Word& done_of(int64_t i, int64_t k) { return words()[1 + i * count() + k]; }  // block row, block column
   // The thread that has taken the block's task does not wait for this one: its task is an earlier one.
-  void wait_for(int64_t i, int64_t k) { done_of(i, k).wait(0, std::memory_order_acquire); }
+  void wait_for(int64_t i, int64_t k) { pool_.wait_while(done_of(i, k), 0); }
 
   void finish_block(const Task& t) {
     // The block before is the last of its row to be done.
     if (t.k > 0) wait_for(t.i, t.k - 1);
     if (t.i == t.k) {
       if (t.k > 0) blas::subtract_a_at(size(t.k), begin(t.k), at(t.k, 0), at(t.k, t.k));
-      if (!definite_ || !blas::cholesky_lower(size(t.k), at(t.k, t.k))) definite_ = false;
+      if (indefinite() != 0 || !blas::cholesky_lower(size(t.k), at(t.k, t.k))) indefinite() = 1;
       return;
     }
     if (t.k > 0) {
@@ -67,13 +74,13 @@ class Cholesky {
       blas::subtract_a_bt({size(t.i), size(t.k), begin(t.k)}, at(t.i, 0), at(t.k, 0), at(t.i, t.k));
     }
     wait_for(t.k, t.k);
-    if (definite_) blas::solve_right_lower_t(size(t.i), size(t.k), at(t.k, t.k), at(t.i, t.k));
+    if (indefinite() == 0) blas::solve_right_lower_t(size(t.i), size(t.k), at(t.k, t.k), at(t.i, t.k));
   }
 
   tensor::Matrix<float> m_;
+  device::ThreadPool& pool_;
   std::vector<Task> tasks_;
-  std::vector<std::atomic<int>> done_;  // [block row, block column]
-  std::atomic<bool> definite_{true};
+  tensor::Buffer words_;
 };
 
 }  // namespace
@@ -83,7 +90,7 @@ int64_t factor_block() {
 }
 
 bool cholesky_in_place(tensor::Matrix<float> a, device::ThreadPool& pool) {
-  return a.rows == 0 || Cholesky(a).run(pool);
+  return a.rows == 0 || Cholesky(a, pool).run();
 }
 
 }  // namespace gridquant::quant

@@ -46,7 +46,7 @@ bool all_finite(tensor::Matrix<const float> m, device::ThreadPool& pool) {
       if (!row_finite(m.row(r), m.cols)) finite = false;
     }
   });
-  return finite;
+  return pool.all(finite);
 }
 
 // 0.05, 0.1, 0.2, 0.4, 0.8, 1: as much as needed, no more steps than a handful.
@@ -158,7 +158,7 @@ bool divide_by_diagonal(tensor::Matrix<float> m, device::ThreadPool& pool) {
       if (!row_finite(m.row(r), r)) finite = false;
     }
   });
-  return finite;
+  return pool.all(finite);
 }
 
 // Rows and columns backwards: of a dense matrix that is the whole array backwards.

@@ -1,5 +1,6 @@
 // tr(E H E^T) from the triangle of H that a factor keeps: off-diagonal blocks count twice. Half the work of E H.
 #include <algorithm>
+#include <span>
 #include <vector>
 
 #include "engine/quant/factor/blas.h"
@@ -54,10 +55,10 @@ double hessian_error(const SiteFactor& factor, tensor::Matrix<const float> error
     for (int64_t p = 0; p < n; ++p) e.row(r)[p] = errors.row(r)[factor.order[static_cast<size_t>(p)]];
   }
   const int64_t blocks = (n + factor_block() - 1) / factor_block();
-  std::vector<double> sums(static_cast<size_t>(blocks));
-  pool.parallel_for(blocks, [&](int64_t i, int) {
-    sums[static_cast<size_t>(i)] = block_sum(factor, e, block_span(n, i));
-  });
+  tensor::Buffer buffer(static_cast<size_t>(blocks) * sizeof(double), pool.memory());
+  const std::span sums(reinterpret_cast<double*>(buffer.data()), static_cast<size_t>(blocks));
+  pool.parallel_for(blocks,
+                    [&](int64_t i, int) { sums[static_cast<size_t>(i)] = block_sum(factor, e, block_span(n, i)); });
   double total = 0;
   for (const double sum : sums) total += sum;
   return total;

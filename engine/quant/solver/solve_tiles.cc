@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -85,6 +86,54 @@ QuantizedWeight make_weight(const GridSpec& grid, int64_t rows, int64_t cols) {
   return out;
 }
 
+// Tiles of a result that were solved by other processes of the pool: what a task has stored goes to shared memory, and
+// after the loop everybody takes all of it. Does nothing where one process has solved them all.
+class TilesOfAll {
+ public:
+  TilesOfAll(SolveResult& result, device::ThreadPool& pool) : result_(result) {
+    if (pool.memory() == nullptr) return;
+    size_t bytes = 0;
+    for_each_part([&](auto& part, int64_t) { bytes += part.size() * sizeof(part[0]); });
+    shared_ = tensor::Buffer(bytes, pool.memory());
+  }
+  void put(int64_t tile) {
+    copy([&](std::byte* own, std::byte* shared, const Range& range) {
+      std::memcpy(shared + range.begin(tile), own + range.begin(tile), range.begin(tile + 1) - range.begin(tile));
+    });
+  }
+  void take_all() {
+    copy([](std::byte* own, std::byte* shared, const Range& range) { std::memcpy(own, shared, range.bytes); });
+  }
+
+ private:
+  // Of one part: how many bytes it has, and of each tile but the last.
+  struct Range {
+    size_t bytes, tile_bytes;
+    size_t begin(int64_t tile) const { return std::min(bytes, static_cast<size_t>(tile) * tile_bytes); }
+  };
+  template <typename Visit>
+  void for_each_part(const Visit& visit) {
+    QuantizedWeight& weight = result_.weight;
+    visit(weight.codes, kTileRows * weight.cols);
+    visit(weight.scales, kTileRows * weight.groups());
+    visit(weight.zeros, kTileRows * weight.groups());
+    visit(result_.tiles, 1);
+  }
+  template <typename Copy>
+  void copy(const Copy& copy) {
+    if (shared_.size() == 0) return;
+    std::byte* shared = shared_.data();
+    for_each_part([&](auto& part, int64_t per_tile) {
+      const Range range{part.size() * sizeof(part[0]), static_cast<size_t>(per_tile) * sizeof(part[0])};
+      copy(reinterpret_cast<std::byte*>(part.data()), shared, range);
+      shared += range.bytes;
+    });
+  }
+
+  SolveResult& result_;
+  tensor::Buffer shared_;
+};
+
 }  // namespace
 
 int64_t solver_tile_rows() {
@@ -110,6 +159,7 @@ StatusOr<SolveResult> solve_tiles(const TileProblem& problem, const SolverOption
   SolveResult result;
   result.weight = make_weight(options.grid, problem.w.rows, problem.w.cols);
   result.tiles.resize(static_cast<size_t>(tiles));
+  TilesOfAll tiles_of_all(result, pool);
   std::atomic<bool> finite{true};
   std::vector<std::unique_ptr<Scratch>> scratch(static_cast<size_t>(pool.threads()));
   pool.parallel_for(tiles, [&](int64_t task, int thread) {
@@ -123,8 +173,10 @@ StatusOr<SolveResult> solve_tiles(const TileProblem& problem, const SolverOption
     round(own->tile, own->columns, thread);
     own->tile.store(task, result.weight);
     result.tiles[static_cast<size_t>(task)] = measure(*own, importance);
+    tiles_of_all.put(task);
   });
-  if (!finite) return absl::InvalidArgumentError("weight holds NaN or infinity");
+  tiles_of_all.take_all();
+  if (!pool.all(finite)) return absl::InvalidArgumentError("weight holds NaN or infinity");
   result.unit = unit_of(problem.diagonal);
   result.add_up();
   return result;

@@ -113,6 +113,26 @@ void timeout_is_kept(Communicator& comm) {
   }
 }
 
+// What one writes the others read, here and there; and new memory each time.
+void shared_memory_is_seen_by_all(Communicator& comm) {
+  for (const size_t size : {size_t{4096}, size_t{10'000'000}}) {
+    const StatusOr<SharedMemory> memory = comm.share(size);
+    ASSERT_EQ(memory.status(), absl::OkStatus());
+    ASSERT_EQ(memory->owner != nullptr, comm.size() > 1 && comm.local_size() == comm.size());
+    if (memory->owner == nullptr) continue;
+    ASSERT_EQ(memory->bytes.size(), size);
+    const size_t piece = size / static_cast<size_t>(comm.size());
+    const auto piece_of = [&](int rank) { return memory->bytes.subspan(static_cast<size_t>(rank) * piece, piece); };
+    const std::span<std::byte> own = piece_of(comm.rank());
+    EXPECT_TRUE(std::ranges::all_of(own, [](std::byte b) { return b == std::byte{0}; }));
+    std::ranges::copy(filled(comm.rank(), 3, piece), own.begin());
+    ASSERT_EQ(comm.barrier(), absl::OkStatus());
+    for (int r = 0; r < comm.size(); ++r) EXPECT_TRUE(std::ranges::equal(piece_of(r), filled(r, 3, piece))) << r;
+    EXPECT_TRUE(comm.wait_sign());
+    ASSERT_EQ(comm.barrier(), absl::OkStatus());
+  }
+}
+
 }  // namespace
 
 std::vector<Case> all_cases() {
@@ -120,6 +140,7 @@ std::vector<Case> all_cases() {
           {"BroadcastFromEveryRoot", broadcast_from_every_root},
           {"AllGatherOfUnequalPieces", all_gather_of_unequal_pieces},
           {"ExchangeBetweenAllPairs", exchange_between_all_pairs},
+          {"SharedMemoryIsSeenByAll", shared_memory_is_seen_by_all},
           {"OperationsKeepTheirOrder", operations_keep_their_order},
           {"TimeoutIsKept", timeout_is_kept}};
 }

@@ -35,6 +35,27 @@ INSTANTIATE_TEST_SUITE_P(Table, CommConformance, testing::Combine(testing::Value
                                   (size == 0 ? "Self" : "Threads" + std::to_string(size));
                          });
 
+TEST(ThreadComm, MachinesShareNoMemory) {
+  std::vector<std::unique_ptr<Communicator>> ranks = make_thread_ranks(5, 2);
+  std::vector<std::thread> threads;
+  for (auto& rank : ranks) {
+    threads.emplace_back([&comm = *rank] {
+      EXPECT_EQ(comm.local_size(), comm.rank() < 3 ? 3 : 2);
+      const StatusOr<SharedMemory> memory = comm.share(4096);
+      ASSERT_EQ(memory.status(), absl::OkStatus());
+      EXPECT_EQ(memory->owner, nullptr);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST(ThreadComm, EndedWhileWaitingOutsideOfAnOperation) {
+  on_threads(2, [](Communicator& comm) {
+    if (comm.rank() == 1) return comm.end_all(13);
+    while (comm.wait_sign()) std::this_thread::yield();
+  });
+}
+
 TEST(ThreadComm, ARankThatDoesNotComeIsATimeout) {
   on_threads(3, [](Communicator& comm) {
     comm.set_timeout(std::chrono::milliseconds(50));

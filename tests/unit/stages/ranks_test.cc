@@ -61,12 +61,26 @@ TEST_P(SameBits, ForAnyNumberOfRanks) {
     const json with = std::string(uses) == "analyze" || std::string(uses) == "plan" ? json::object() : how;
     const json solver = std::string(uses) == "plan" ? json{{"solver", GetParam().solver}} : with;
     for (const int ranks : {2, 3, 4, 8, 11}) {
-      const std::string folder = std::string("/ranks/") + uses + std::to_string(ranks);
-      const int threads = ranks % 2 == 0 ? 1 : 2;
-      ASSERT_EQ(world.run({.uses = uses, .with = solver, .artifact = folder, .threads = threads, .ranks = ranks}),
-                absl::OkStatus())
-          << uses << ", " << ranks;
-      expect_same(expected, results(world, folder), std::string(uses) + " on " + std::to_string(ranks) + " ranks");
+      // Ranks of one machine share memory in quantize; all else is the same for any number of machines.
+      for (const int machines : uses == std::string("quantize") ? std::vector<int>{1, 2} : std::vector<int>{2}) {
+        const std::string what =
+            std::string(uses) + " on " + std::to_string(ranks) + " ranks, machines: " + std::to_string(machines);
+        const std::string folder = "/ranks/" + what;
+        const int threads = ranks % 2 == 0 ? 1 : 2;
+        ASSERT_EQ(world.run({.uses = uses,
+                             .with = solver,
+                             .artifact = folder,
+                             .threads = threads,
+                             .ranks = ranks,
+                             .machines = machines}),
+                  absl::OkStatus())
+            << what;
+        expect_same(expected, results(world, folder), what);
+        const bool shared = machines == 1 && GetParam().solver == "gptq" && GetParam().experts == 0;
+        if (uses == std::string("quantize")) {
+          EXPECT_EQ(world.summaries[uses].value("ranks_share_memory", false), shared) << what;
+        }
+      }
     }
   }
 }

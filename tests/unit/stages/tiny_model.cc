@@ -212,7 +212,7 @@ Status World::run(const Run& run) {
     return status;
   };
   if (run.ranks == 1) return run_rank(comm::self(), sink);
-  const std::vector<std::unique_ptr<comm::Communicator>> comms = comm::make_thread_ranks(run.ranks);
+  const std::vector<std::unique_ptr<comm::Communicator>> comms = comm::make_thread_ranks(run.ranks, run.machines);
   std::vector<Status> statuses(comms.size());
   std::vector<std::thread> threads;
   for (size_t r = 0; r < comms.size(); ++r) {

@@ -65,6 +65,7 @@ class World {
     std::string key = {};
     std::string fresh = {};
     int ranks = 1;                                   // on threads; only the first one's summary and progress are kept
+    int machines = 1;                                // that the ranks are spread over
     std::map<std::string, std::string> inputs = {};  // beside, or instead of, /a/<stage>
   };
   Status run(const Run& run);
