@@ -2,9 +2,11 @@
 #include "coordinator/control/garbage.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <filesystem>
 #include <set>
+#include <string_view>
 
 #include "coordinator/store/state_store.h"
 #include "coordinator/store/workdir.h"
@@ -17,6 +19,7 @@ using nlohmann::json;
 
 constexpr size_t kKeyDigits = 16;  // in a folder's name
 constexpr const char* kTrash = ".trash";
+constexpr std::string_view kTaskFile = ".attempt-";  // beside an artifact: ARTIFACT.attempt-EPOCH.json, of a gang
 
 struct Candidate {
   std::string root, name;  // a folder in root
@@ -25,9 +28,16 @@ struct Candidate {
   int64_t bytes = 0;
 };
 
+// What an agent that was killed left of a gang's attempt.
+struct TaskFile {
+  std::string path;
+  uint64_t epoch = 0;
+};
+
 struct Collection {
   GarbageOptions options;
   std::vector<Candidate> candidates;
+  std::vector<TaskFile> task_files;
   std::set<std::string> local_keys, local_runs;  // of `gridquant run` in the same folder
   Garbage garbage;
 };
@@ -54,12 +64,23 @@ int64_t age_ms(const std::string& folder) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(decltype(changed)::clock::now() - changed).count();
 }
 
+void find_task_file(const std::string& root, const std::string& name, Collection& all) {
+  const size_t at = name.rfind(kTaskFile);
+  TaskFile file{base::join_path(root, name)};
+  if (at == std::string::npos || !name.ends_with(".json")) return;
+  const char* first = name.data() + at + kTaskFile.size();
+  const char* last = name.data() + name.size() - std::string_view(".json").size();
+  if (const auto [end, error] = std::from_chars(first, last, file.epoch); error != std::errc() || end != last) return;
+  if (age_ms(file.path) >= all.options.min_age_ms) all.task_files.push_back(std::move(file));
+}
+
 void find_candidates(base::Env& env, Collection& all) {
   const auto add = [&](const std::string& root, bool is_artifact) {
     const StatusOr<std::vector<std::string>> names = env.list(root);
     for (const std::string& name : names.ok() ? *names : std::vector<std::string>()) {
       const std::string folder = base::join_path(root, name);
       const size_t dash = name.rfind('-');
+      if (is_artifact) find_task_file(root, name, all);
       if (!env.is_folder(folder) || (is_artifact && (dash == std::string::npos || dash == 0))) continue;
       if (is_artifact && age_ms(folder) < all.options.min_age_ms) continue;
       if (is_artifact && store::is_in_use(folder)) continue;  // by a worker that nobody here has started
@@ -101,6 +122,8 @@ void choose(base::Env& env, const View& view, Collection& all) {
   for (const auto& [epoch, lease] : view.scheduler.state().leases) runs.insert(lease.run);
   std::erase_if(all.candidates,
                 [&](const Candidate& each) { return (each.is_artifact ? keys : runs).count(each.refers_to) != 0; });
+  std::erase_if(all.task_files,
+                [&](const TaskFile& each) { return view.scheduler.state().leases.contains(each.epoch); });
   if (all.options.dry_run) return;
   std::erase_if(all.candidates, [&](Candidate& each) {
     const std::string trash = base::join_path(base::folder_of(each.root), kTrash);
@@ -127,6 +150,9 @@ Status empty_trash(base::Env& env, const Collection& all) {
   for (const Candidate& each : all.candidates) {  // an artifact's warnings lie beside it
     const std::string warnings = base::join_path(each.root, each.name + ".warnings.json");
     if (each.is_artifact && env.exists(warnings)) GQ_RETURN_IF_ERROR(env.remove_file(warnings));
+  }
+  for (const TaskFile& each : all.task_files) {
+    if (env.exists(each.path)) GQ_RETURN_IF_ERROR(env.remove_file(each.path));
   }
   GQ_RETURN_IF_ERROR(env.remove_tree(base::join_path(all.options.store, kTrash)));
   return env.remove_tree(base::join_path(all.options.workdir, kTrash));

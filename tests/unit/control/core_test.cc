@@ -230,6 +230,8 @@ TEST_F(CoreTest, GarbageCollectionLeavesWhatAWorkerIsMaking) {
     ASSERT_TRUE(env.make_folders(root + "/artifacts/" + name).ok());
     ASSERT_TRUE(base::write_file_unsynced(env, root + "/artifacts/" + name + "/lock", "").ok());
   }
+  const std::string task = root + "/artifacts/plan-0123456789abcdef.attempt-77.json";  // its agent was killed
+  ASSERT_TRUE(base::write_file_unsynced(env, task, "{}").ok());
   const int lock = ::open((root + "/artifacts/plan-0123456789abcdef/lock").c_str(), O_RDWR | O_CLOEXEC);
   ASSERT_EQ(::flock(lock, LOCK_EX | LOCK_NB), 0);
   std::vector<std::string> removed;
@@ -243,6 +245,7 @@ TEST_F(CoreTest, GarbageCollectionLeavesWhatAWorkerIsMaking) {
   };
   collect();
   EXPECT_THAT(removed, ElementsAre("artifacts/plan-fedcba9876543210"));
+  EXPECT_FALSE(env.exists(task));
   ::close(lock);
   collect();
   EXPECT_THAT(removed, ElementsAre("artifacts/plan-0123456789abcdef"));
