@@ -114,7 +114,7 @@ uint64_t block_peak(const std::vector<SiteWeights>& sites, const MemorySetting& 
 uint64_t scratch_of_thread(const ModelSource& source, uint64_t length, ops::Compute compute) {
   const model::ModelConfig& c = source.config;
   const uint64_t element = ops::operand_size(compute);
-  const uint64_t at_once = std::min(length, static_cast<uint64_t>(ops::rows_at_full_speed(compute)));
+  const uint64_t at_once = std::min(length, uint64_t{ops::kRowsAtFullSpeed});
   const auto heads = static_cast<uint64_t>(c.head_count * c.head_dim);
   const auto kv_heads = static_cast<uint64_t>(c.kv_head_count * c.head_dim);
   const uint64_t products = std::max(length * heads, 2 * at_once * static_cast<uint64_t>(c.intermediate_size));

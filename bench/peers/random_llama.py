@@ -1,5 +1,5 @@
-"""A Llama of given shapes with random weights, few blocks and a small vocabulary: as GGUF for llama.cpp. Rates do not
-depend on the weights' values.
+"""A Llama of given shapes with random weights, few blocks and a vocabulary that costs nothing: as GGUF for llama.cpp.
+Rates do not depend on the weights' values.
 
 usage: random_llama.py OUT.gguf --hidden N --intermediate N --heads N --kv-heads N --head-dim N --blocks N --dtype T
 """
@@ -9,7 +9,7 @@ import argparse
 import gguf
 import numpy
 
-VOCABULARY = 512
+VOCABULARY = 32
 DTYPES = {"fp32": gguf.GGMLQuantizationType.F32, "fp16": gguf.GGMLQuantizationType.F16,
           "bf16": gguf.GGMLQuantizationType.BF16}
 

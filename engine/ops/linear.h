@@ -1,6 +1,6 @@
 // Op `linear`: y = x W^T, through oneDNN. Approximate: fp32 accumulation in the library's order; for Compute::kBF16 the
 // operands are rounded to bf16 first. The same bits for equal inputs on one machine, whatever the number of threads:
-// each call is single-threaded and sees the whole of its rows.
+// each call is single-threaded and sees the whole of its rows. In fp32 a row's bits are the same among any other rows.
 // Where the CPU has no bf16 product, Compute::kBF16 rounds the operands and multiplies in fp32.
 #pragma once
 
@@ -44,6 +44,6 @@ class LinearWeight {
 
 // So many rows at a time are multiplied at full speed. No more than that where nobody needs all rows of a product, so
 // that it stays in the cache.
-int64_t rows_at_full_speed(Compute compute);
+constexpr int64_t kRowsAtFullSpeed = 128;
 
 }  // namespace gridquant::ops

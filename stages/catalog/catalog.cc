@@ -205,7 +205,7 @@ StageInfo quantize_part() {
 
 StageInfo validate() {
   return {.name = "validate",
-          .version = 3,
+          .version = 4,
           .doc = "Walks the original and the quantized model side by side on text not used for calibration.",
           .inputs = {"analyze", "calibrate", "quantize"},
           .fields = {datasets_field("Evaluation texts, one or more per language.", false),

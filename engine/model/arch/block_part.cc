@@ -142,8 +142,8 @@ Status BlockPart::router(const ops::Operand& x, tensor::Matrix<float> logits) co
 
 Status BlockPart::add_normed_product(size_t which, size_t norm_after, const ops::Operand& x, tensor::Matrix<float> y,
                                      ScratchFloats& floats) const {
-  for (int64_t begin = 0; begin < x.rows; begin += tokens_at_once()) {
-    const int64_t rows = std::min(tokens_at_once(), x.rows - begin);
+  for (int64_t begin = 0; begin < x.rows; begin += kTokensAtOnce) {
+    const int64_t rows = std::min(kTokensAtOnce, x.rows - begin);
     const tensor::Matrix<float> product = floats.matrix(rows, y.cols);
     GQ_RETURN_IF_ERROR(linear(which, x.row_range(begin, rows), product));
     GQ_RETURN_IF_ERROR(norm(norm_after, product, as_operand(product)));

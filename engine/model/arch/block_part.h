@@ -24,6 +24,9 @@ constexpr char kMlpOutput[] = "mlp_output";
 // Before the names of block `b`'s tensors: "model.layers.3."
 std::string block_prefix(const ModelConfig& config, int64_t b);
 
+// Tokens whose fp32 products are made at a time where nobody needs all of them.
+constexpr int64_t kTokensAtOnce = ops::kRowsAtFullSpeed;
+
 // fp32 memory of one thread that the parts of a block use one after the other: it grows to the largest need.
 class ScratchFloats {
  public:
@@ -91,8 +94,6 @@ class BlockPart {
   void add_router(const std::string& name, int64_t experts, int64_t in);  // at most one
 
   ops::Compute compute() const { return compute_; }
-  // Tokens whose fp32 products are made at a time where nobody needs all of them.
-  int64_t tokens_at_once() const { return ops::rows_at_full_speed(compute_); }
   // `out` may be x itself (fp32).
   Status norm(size_t which, tensor::Matrix<const float> x, const ops::Operand& out) const;
   // y = x W^T + bias.

@@ -54,8 +54,8 @@ class ExpertsPart : public BlockPart {
                  Scratch& scratch) const override {
     for (int64_t e = 0; e < spec_.experts; ++e) {
       const int64_t count = s.routing->count(e);
-      for (int64_t begin = 0; begin < count; begin += tokens_at_once()) {
-        const Rows rows{e, s.routing->begin(e) + begin, std::min(tokens_at_once(), count - begin)};
+      for (int64_t begin = 0; begin < count; begin += kTokensAtOnce) {
+        const Rows rows{e, s.routing->begin(e) + begin, std::min(kTokensAtOnce, count - begin)};
         GQ_RETURN_IF_ERROR(site == 0 ? gate_and_up(rows, s, x, next_x, scratch.floats)
                                      : down(rows, s, x, scratch.floats));
       }

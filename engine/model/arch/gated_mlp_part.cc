@@ -42,8 +42,8 @@ class GatedMlpPart : public BlockPart {
  private:
   Status gate_and_up(const Operand& x, const Operand& out, ScratchFloats& floats) const {
     const int64_t width = spec_.intermediate_size;
-    for (int64_t begin = 0; begin < x.rows; begin += tokens_at_once()) {
-      const int64_t rows = std::min(tokens_at_once(), x.rows - begin);
+    for (int64_t begin = 0; begin < x.rows; begin += kTokensAtOnce) {
+      const int64_t rows = std::min(kTokensAtOnce, x.rows - begin);
       const Operand part = x.row_range(begin, rows);
       const Operand result = out.row_range(begin, rows);
       if (spec_.fused_gate_up) {

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "engine/device/thread_pool.h"
@@ -49,6 +51,69 @@ TEST(Linear, SameBitsFromManyThreads) {
     pool.parallel_for(40, [&](int64_t task, int) {
       EXPECT_EQ(product(1 + task * 13 % kMaxRows), alone[static_cast<size_t>(task)]) << task;
     });
+  }
+}
+
+// What tasks of other sizes, ranks and leaves rest on.
+TEST(Linear, ARowsBitsDependOnItsValuesAlone) {
+  constexpr int64_t kOut = 83, kIn = 333, kRows = 300;
+  const std::vector<float> w = random_values(kOut * kIn, 1);
+  auto weight = LinearWeight::pack(Compute::kF32, tensor::Matrix<const float>{w.data(), kOut, kIn, kIn});
+  ASSERT_TRUE(weight.ok()) << weight.status();
+  const OperandBuffer x(Compute::kF32, kRows, kIn);
+  std::ranges::copy(random_values(kRows * kIn, 2), x.view().f32().data);
+  const std::vector<float> before = random_values(kRows * kOut, 3);
+  std::vector<float> all(before.size()), all_added = before;
+  ASSERT_TRUE(weight->multiply(x.view(), {all.data(), kRows, kOut, kOut}).ok());
+  ASSERT_TRUE(weight->multiply_add(x.view(), {all_added.data(), kRows, kOut, kOut}).ok());
+  for (const int64_t rows : {1, 2, 3, 5, 6, 7, 16, 31, 64, 97, 128, 255, 299}) {
+    for (const int64_t begin : {int64_t{0}, kRows - rows}) {
+      std::vector<float> y(static_cast<size_t>(rows * kOut));
+      std::vector<float> added(before.begin() + begin * kOut, before.begin() + (begin + rows) * kOut);
+      ASSERT_TRUE(weight->multiply(x.view().row_range(begin, rows), {y.data(), rows, kOut, kOut}).ok());
+      ASSERT_TRUE(weight->multiply_add(x.view().row_range(begin, rows), {added.data(), rows, kOut, kOut}).ok());
+      EXPECT_TRUE(std::ranges::equal(y, std::span(all).subspan(static_cast<size_t>(begin * kOut), y.size())))
+          << rows << " rows from " << begin;
+      EXPECT_TRUE(std::ranges::equal(added, std::span(all_added).subspan(static_cast<size_t>(begin * kOut), y.size())))
+          << rows << " rows from " << begin;
+    }
+  }
+}
+
+TEST(Linear, StridedMatricesAndWhatLiesBetweenIsLeft) {
+  constexpr int64_t kOut = 27, kIn = 41, kRows = 20, kGap = 5;
+  const std::vector<float> w = random_values(kOut * kIn, 1);
+  const std::vector<float> values = random_values(kRows * kIn, 2);
+  const std::vector<float> before = random_values(kRows * (kOut + kGap), 3);
+  for (const Compute compute : {Compute::kF32, Compute::kBF16}) {
+    auto weight = LinearWeight::pack(compute, tensor::Matrix<const float>{w.data(), kOut, kIn, kIn});
+    ASSERT_TRUE(weight.ok()) << weight.status();
+    const OperandBuffer dense(compute, kRows, kIn), wide(compute, kRows, kIn + kGap);
+    const Operand x{compute, wide.view().data, kRows, kIn, kIn + kGap};
+    for (int64_t r = 0; r < kRows; ++r) {
+      for (int64_t c = 0; c < kIn; ++c) {
+        const float value = values[static_cast<size_t>(r * kIn + c)];
+        for (const Operand& to : {dense.view(), x}) {
+          if (compute == Compute::kBF16) {
+            to.bf16().row(r)[c] = tensor::to_bf16(value);
+          } else {
+            to.f32().row(r)[c] = value;
+          }
+        }
+      }
+    }
+    std::vector<float> y(kRows * kOut), gaps = before;
+    const tensor::Matrix<float> spread{gaps.data(), kRows, kOut, kOut + kGap};
+    for (int64_t r = 0; r < kRows; ++r) std::copy_n(spread.row(r), kOut, y.data() + r * kOut);
+    ASSERT_TRUE(weight->multiply_add(dense.view(), {y.data(), kRows, kOut, kOut}).ok());
+    ASSERT_TRUE(weight->multiply_add(x, spread).ok());
+    for (int64_t r = 0; r < kRows; ++r) {
+      for (int64_t c = 0; c < kOut + kGap; ++c) {
+        const float want =
+            c < kOut ? y[static_cast<size_t>(r * kOut + c)] : before[static_cast<size_t>(r * (kOut + kGap) + c)];
+        EXPECT_NEAR(spread.row(r)[c], want, c < kOut ? 1e-4 : 0) << "row " << r << " column " << c;
+      }
+    }
   }
 }
 
