@@ -129,6 +129,10 @@ Status run_quantize(StageContext& context) {
   if (suits_crew(context, inputs, tokens)) {
     GQ_ASSIGN_OR_RETURN(crew, RankCrew::make(context.comm, context.pool.threads()));
   }
+  if (context.comm.size() > 1 && context.comm.rank() == 0) {
+    context.progress.note(crew != nullptr ? "ranks share memory and take sequences as they are free"
+                                          : "each rank has its own sequences; Hessians and codes are exchanged");
+  }
   return Quantization(context, inputs, tokens, crew.get()).run();
 }
 

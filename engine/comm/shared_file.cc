@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -38,6 +39,10 @@ SharedFile::Descriptor::~Descriptor() {
 }
 
 StatusOr<SharedFile> SharedFile::make(size_t bytes) {
+  rlimit largest{};  // beyond it, sizing a file is a signal
+  if (::getrlimit(RLIMIT_FSIZE, &largest) == 0 && largest.rlim_cur < bytes) {
+    return absl::UnavailableError("shared memory: it would be larger than a file may be here");
+  }
   SharedFile file;
   // A process of another container may have the same number, but did not begin this file at the same moment.
   const std::string name = absl::StrCat("gridquant-", ::getpid(), "-", ++count, "-",

@@ -74,6 +74,18 @@ def same_bytes(run, checks):
             checks.that(len(steps) == len(set(steps)), f"{name}: only one rank tells its progress")
 
 
+def ways_of_ranks(run, checks):
+    """Ranks of quantize share memory; where the activations do not fit into it, they exchange Hessians and codes."""
+    stage = Stage(run, "quantize")
+    for changes, shared in (({}, True), ({"with": {**stage.task["with"], "hiddenStatesBudget": "1Ki"}}, False)):
+        stage.forget()
+        done = stage.run(2, changes)
+        checks.that(done.returncode == 0, f"quantize, shared {shared}: {done.returncode} {done.stderr[-500:]}")
+        summary = json.loads((stage.artifact / "artifact.json").read_text())["summary"]
+        checks.that(summary["ranks_share_memory"] == shared, f"quantize: ranks share memory is {shared}")
+        checks.that(content(stage.artifact) == stage.expected, f"quantize: bytes, shared {shared}")
+
+
 def lost_rank(run, checks):
     """One rank of three dies by SIGKILL after a block was committed; fewer continue."""
     stage = Stage(run, "quantize")
@@ -127,6 +139,7 @@ def main():
     checks.that(done.status == 0, "the undisturbed run succeeds", done)
     expected = run.digests()
     same_bytes(run, checks)
+    ways_of_ranks(run, checks)
     lost_rank(run, checks)
     failures(run, checks)
     whole_run(run, expected, checks)
