@@ -28,7 +28,7 @@ def arguments(description):
     parser.add_argument("--limit", type=int, default=0, help="only the first sequences")
     parser.add_argument("--group", type=int, default=64)
     parser.add_argument("--bits", type=int, default=4)
-    parser.add_argument("--dtype", choices=common.DTYPES, default="fp32")
+    parser.add_argument("--dtype", choices=DTYPES, default="fp32")
     return parser.parse_args()
 
 
