@@ -1,8 +1,6 @@
 // gridquant cancel: stops a run, or every run of a batch, of a coordinator.
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/place.h"
@@ -38,15 +36,15 @@ Status cancel_all(Invocation& invocation, client::Client& client, const CancelOp
 
 }  // namespace
 
-void add_cancel(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("cancel", "Stops a run or a batch of a coordinator");
+void add_cancel(Command app, Invocation& invocation) {
+  const Command command = app.add_command("cancel", "Stops a run or a batch of a coordinator");
   const auto options = std::make_shared<CancelOptions>();
-  command->add_option("RUN", options->id, "Run or batch")->required();
-  command->add_flag("--force", options->force, "No grace: kill the workers at once; also while it is being cancelled");
-  command->add_option("--reason", options->reason, "Kept with the run, for whoever asks later");
-  const auto place = add_coordinator_options(*command, invocation);
-  command->footer("What was finished is kept: gridquant retry RUN goes on there.");
-  command->callback([&invocation, place, options] {
+  command.add_option("RUN", options->id, "Run or batch").required();
+  command.add_flag("--force", options->force, "No grace: kill the workers at once; also while it is being cancelled");
+  command.add_option("--reason", options->reason, "Kept with the run, for whoever asks later");
+  const auto place = add_coordinator_options(command, invocation);
+  command.set_footer("What was finished is kept: gridquant retry RUN goes on there.");
+  command.on_given([&invocation, place, options] {
     const Status status = cancel_all(invocation, *connect(*place), *options);
     if (!status.ok()) fail(invocation, "text", status, exit_code_of_refusal(status));
   });

@@ -1,6 +1,6 @@
 // What main.cc gives every subcommand, and the one function that each subcommand's file provides.
 //
-// A subcommand adds itself to `app` (CLI11) and, from its callback, sets `invocation.exit_code`. It prints results to
+// A subcommand adds itself to `app` and, when it is given, sets `invocation.exit_code`. It prints results to
 // `invocation.out` and messages for people to `invocation.err`; it never calls exit().
 #pragma once
 
@@ -8,12 +8,9 @@
 #include <memory>
 #include <string>
 
+#include "cli/arguments.h"
 #include "coordinator/auth/security.h"
 #include "engine/device/cpu.h"
-
-namespace CLI {
-class App;
-}
 
 namespace gridquant::cli {
 
@@ -41,28 +38,28 @@ struct Invocation {
   int exit_code = kExitOk;
 };
 
-void add_coordinator(CLI::App& app, Invocation& invocation);
-void add_run(CLI::App& app, Invocation& invocation);
-void add_validate(CLI::App& app, Invocation& invocation);
-void add_schema(CLI::App& app, Invocation& invocation);
-void add_get(CLI::App& app, Invocation& invocation);
-void add_list(CLI::App& app, Invocation& invocation);
-void add_logs(CLI::App& app, Invocation& invocation);
-void add_explain(CLI::App& app, Invocation& invocation);
-void add_submit(CLI::App& app, Invocation& invocation);
-void add_watch(CLI::App& app, Invocation& invocation);
-void add_cancel(CLI::App& app, Invocation& invocation);
-void add_retry(CLI::App& app, Invocation& invocation);
-void add_pause(CLI::App& app, Invocation& invocation);  // and resume
-void add_delete(CLI::App& app, Invocation& invocation);
-void add_nodes(CLI::App& app, Invocation& invocation);
-void add_queues(CLI::App& app, Invocation& invocation);
-void add_gc(CLI::App& app, Invocation& invocation);
-void add_render(CLI::App& app, Invocation& invocation);
-void add_completion(CLI::App& app, Invocation& invocation);
-void add_node(CLI::App& app, Invocation& invocation);
-void add_rsh_agent(CLI::App& app, Invocation& invocation);
-void add_token(CLI::App& app, Invocation& invocation);
-void add_version(CLI::App& app, Invocation& invocation);
+void add_coordinator(Command app, Invocation& invocation);
+void add_run(Command app, Invocation& invocation);
+void add_validate(Command app, Invocation& invocation);
+void add_schema(Command app, Invocation& invocation);
+void add_get(Command app, Invocation& invocation);
+void add_list(Command app, Invocation& invocation);
+void add_logs(Command app, Invocation& invocation);
+void add_explain(Command app, Invocation& invocation);
+void add_submit(Command app, Invocation& invocation);
+void add_watch(Command app, Invocation& invocation);
+void add_cancel(Command app, Invocation& invocation);
+void add_retry(Command app, Invocation& invocation);
+void add_pause(Command app, Invocation& invocation);  // and resume
+void add_delete(Command app, Invocation& invocation);
+void add_nodes(Command app, Invocation& invocation);
+void add_queues(Command app, Invocation& invocation);
+void add_gc(Command app, Invocation& invocation);
+void add_render(Command app, Invocation& invocation);
+void add_completion(Command app, Invocation& invocation);
+void add_node(Command app, Invocation& invocation);
+void add_rsh_agent(Command app, Invocation& invocation);
+void add_token(Command app, Invocation& invocation);
+void add_version(Command app, Invocation& invocation);
 
 }  // namespace gridquant::cli

@@ -2,12 +2,9 @@
 #include "cli/common_options.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
-#include <map>
 #include <ostream>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
@@ -18,43 +15,27 @@ namespace gridquant::cli {
 
 using nlohmann::json;
 
-CLI::Option* add_workdir_option(CLI::App& command, std::string& workdir) {
+Option add_workdir_option(Command command, std::string& workdir) {
   workdir = ".gridquant";
-  return command.add_option("--workdir", workdir, "Work folder: state, logs and stored results")->capture_default_str();
+  return command.add_option("--workdir", workdir, "Work folder: state, logs and stored results").shows_default();
 }
 
-void add_run_and_stage(CLI::App& command, std::vector<std::string>& words, const std::string& run) {
+void add_run_and_stage(Command command, std::vector<std::string>& words, const std::string& run) {
   const auto add = [&words](const std::string& word) { words.push_back(word); };
-  command.add_option_function<std::string>("RUN", add, run);
-  command.add_option_function<std::string>("STAGE", add, "One of its stages (default: all)");
+  command.add_word("RUN", add, run);
+  command.add_word("STAGE", add, "One of its stages (default: all)");
 }
 
-void add_format_option(CLI::App& command, std::string& format) {
+void add_format_option(Command command, std::string& format) {
   format = "text";
-  command.add_option("-o,--format,--output", format, "text or json")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
+  command.add_option("-o,--format,--output", format, "text or json").one_of({"text", "json"}).shows_default();
 }
 
-void add_view_format_option(CLI::App& command, std::string& format) {
+void add_view_format_option(Command command, std::string& format) {
   format = "text";
   command.add_option("-o,--format,--output", format, "text, wide, json or yaml")
-      ->check(CLI::IsMember({"text", "wide", "json", "yaml"}))
-      ->capture_default_str();
-}
-
-CLI::Validator duration_in_ms() {
-  const auto convert = [](std::string& text) -> std::string {
-    char* end = nullptr;
-    const double number = std::strtod(text.c_str(), &end);
-    const std::map<std::string, double> units = {{"ms", 1}, {"s", 1e3}, {"", 1e3}, {"m", 6e4}, {"h", 3.6e6}};
-    const auto unit = units.find(end);
-    const bool fits = end != text.c_str() && unit != units.end() && number >= 0 && number * unit->second <= 1e13;
-    if (!fits) return "'" + text + "' is no duration such as 90s, 10m or 2h";
-    text = std::to_string(static_cast<int64_t>(number * unit->second));
-    return "";
-  };
-  return CLI::Validator(convert, "DURATION", "duration");
+      .one_of({"text", "wide", "json", "yaml"})
+      .shows_default();
 }
 
 void print_json(Invocation& invocation, const json& value) {

@@ -6,29 +6,21 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/arguments.h"
 #include "engine/base/status.h"
-
-namespace CLI {
-class App;
-class Option;
-class Validator;
-}  // namespace CLI
 
 namespace gridquant::cli {
 
 struct Invocation;
 
 // The words of load_run_and_stage (run_view.h): [RUN] [STAGE], each of which may be left out. `run` explains RUN.
-void add_run_and_stage(CLI::App& command, std::vector<std::string>& words, const std::string& run);
-CLI::Option* add_workdir_option(CLI::App& command, std::string& workdir);  // default .gridquant
-void add_format_option(CLI::App& command, std::string& format);            // -o, --format, --output: text or json
+void add_run_and_stage(Command command, std::vector<std::string>& words, const std::string& run);
+Option add_workdir_option(Command command, std::string& workdir);  // default .gridquant
+void add_format_option(Command command, std::string& format);      // -o, --format, --output: text or json
 // The same with wide (text with more columns) and yaml.
-void add_view_format_option(CLI::App& command, std::string& format);
+void add_view_format_option(Command command, std::string& format);
 
 std::string absolute(const Invocation& invocation, const std::string& path);  // normalized
-
-// Of an option in ms: "90s", "10m", "2h"; without a unit: seconds.
-CLI::Validator duration_in_ms();
 
 void print_json(Invocation& invocation, const nlohmann::json& value);  // indented
 // `value` in a format of add_view_format_option that is not for people; false if `format` is.
@@ -36,7 +28,7 @@ bool print_data(Invocation& invocation, const std::string& format, const nlohman
 // Columns as wide as they need to be.
 void print_table(Invocation& invocation, const std::vector<std::vector<std::string>>& rows);
 
-int exit_code_of(const Status& status);            // of gridquant
+int exit_code_of(const Status& status);          // of gridquant
 int exit_code_of_refusal(const Status& status);  // the same where "not in that state" is a coordinator's answer
 
 // Prints the error (in `format`) and sets the exit code.

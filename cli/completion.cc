@@ -85,37 +85,37 @@ const CLI::Option* find_option(const CLI::App& command, const std::string& word)
 }
 
 // Where the words before the one to complete lead: a command, and perhaps an option that waits for its value.
-struct Place {
+struct Cursor {
   const CLI::App* command;
   const CLI::Option* waiting = nullptr;
   size_t positionals = 0;
 };
 
-Place follow(const CLI::App& app, const std::vector<std::string>& words) {
-  Place place{.command = &app};
+Cursor follow(const CLI::App& app, const std::vector<std::string>& words) {
+  Cursor cursor{.command = &app};
   for (size_t i = 0; i + 1 < words.size(); ++i) {
     const std::string& word = words[i];
-    if (place.waiting != nullptr) {
-      place.waiting = nullptr;
+    if (cursor.waiting != nullptr) {
+      cursor.waiting = nullptr;
     } else if (word.starts_with("-")) {
-      const CLI::Option* option = word.find('=') == std::string::npos ? find_option(*place.command, word) : nullptr;
-      if (option != nullptr && takes_value(*option)) place.waiting = option;
+      const CLI::Option* option = word.find('=') == std::string::npos ? find_option(*cursor.command, word) : nullptr;
+      if (option != nullptr && takes_value(*option)) cursor.waiting = option;
     } else {
-      const auto commands = place.command->get_subcommands([&](const CLI::App* one) { return one->check_name(word); });
+      const auto commands = cursor.command->get_subcommands([&](const CLI::App* one) { return one->check_name(word); });
       if (commands.empty()) {
-        ++place.positionals;
+        ++cursor.positionals;
       } else {
-        place.command = commands.front();
+        cursor.command = commands.front();
       }
     }
   }
-  return place;
+  return cursor;
 }
 
 // The positional option that the next word goes to; null if there is none.
-const CLI::Option* next_positional(const Place& place) {
-  size_t skip = place.positionals;
-  for (const CLI::Option* option : place.command->get_options()) {
+const CLI::Option* next_positional(const Cursor& cursor) {
+  size_t skip = cursor.positionals;
+  for (const CLI::Option* option : cursor.command->get_options()) {
     if (!option->get_positional() || !visible(*option)) continue;
     const auto most = static_cast<size_t>(std::max(option->get_items_expected_max(), 1));
     if (skip < most) return option;
@@ -124,24 +124,24 @@ const CLI::Option* next_positional(const Place& place) {
   return nullptr;
 }
 
-std::vector<std::string> candidates_at(const Place& place, const std::string& word) {
-  if (place.waiting != nullptr) {
-    const std::vector<std::string> choices = choices_of(*place.waiting);
+std::vector<std::string> candidates_at(const Cursor& cursor, const std::string& word) {
+  if (cursor.waiting != nullptr) {
+    const std::vector<std::string> choices = choices_of(*cursor.waiting);
     return choices.empty() ? std::vector<std::string>{kFiles} : choices;
   }
   std::vector<std::string> found;
   if (word.starts_with("-")) {
-    for (const CLI::Option* option : place.command->get_options()) {
+    for (const CLI::Option* option : cursor.command->get_options()) {
       if (!visible(*option)) continue;
       for (const std::string& name : option->get_lnames()) found.push_back("--" + name);
       for (const std::string& name : option->get_snames()) found.push_back("-" + name);
     }
     return found;
   }
-  for (const CLI::App* command : place.command->get_subcommands([](const CLI::App*) { return true; })) {
+  for (const CLI::App* command : cursor.command->get_subcommands([](const CLI::App*) { return true; })) {
     if (!command->get_group().empty()) found.push_back(command->get_name());
   }
-  const CLI::Option* positional = next_positional(place);
+  const CLI::Option* positional = next_positional(cursor);
   if (positional != nullptr) {
     const std::vector<std::string> choices = choices_of(*positional);
     found.insert(found.end(), choices.begin(), choices.end());
@@ -159,17 +159,18 @@ void complete(const CLI::App& app, const std::vector<std::string>& words, Invoca
 
 }  // namespace
 
-void add_completion(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("completion", "Prints the completion script of a shell");
-  command->require_subcommand(1);
+void add_completion(Command app, Invocation& invocation) {
+  const Command command = app.add_command("completion", "Prints the completion script of a shell");
+  command.require_command();
   for (const auto& [shell, script] : {std::pair{"bash", kBash}, {"zsh", kZsh}, {"fish", kFish}}) {
-    CLI::App* one = command->add_subcommand(shell, std::string("For ") + shell + "; its first line says how to use it");
-    one->callback([script = script, &invocation] { invocation.out << script; });
+    const Command one = command.add_command(shell, std::string("For ") + shell + "; its first line says how to use it");
+    one.on_given([script = script, &invocation] { invocation.out << script; });
   }
-  CLI::App* words = command->add_subcommand("words", "What may stand in place of the last of these words")->group("");
+  const Command words = command.add_command("words", "What may stand in place of the last of these words");
+  words.hide();
   const auto given = std::make_shared<std::vector<std::string>>();
-  words->add_option("WORDS", *given);
-  words->callback([&app, given, &invocation] { complete(app, *given, invocation); });
+  words.add_option("WORDS", *given, "");
+  words.on_given([app, given, &invocation] { complete(app.tree(), *given, invocation); });
 }
 
 }  // namespace gridquant::cli

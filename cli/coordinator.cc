@@ -7,8 +7,6 @@
 #include <memory>
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/interrupts.h"
@@ -112,29 +110,29 @@ class CoordinatorCommand {
 
 }  // namespace
 
-void add_coordinator(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("coordinator", "Serves the control plane: runs of many nodes");
+void add_coordinator(Command app, Invocation& invocation) {
+  const Command command = app.add_command("coordinator", "Serves the control plane: runs of many nodes");
   const auto options = std::make_shared<CoordinatorOptions>();
-  command->add_option("--listen", options->listen, "HOST:PORT; port 0 takes a free one")->capture_default_str();
-  add_workdir_option(*command, options->workdir);
-  command->add_option("--store", options->store,
-                      "Folder of the artifacts, which every node sees under this very path (default: the work folder)");
-  command->add_option("--node-lease", options->node_lease_s, "Seconds of silence after which a node is lost")
-      ->check(CLI::Range(0.1, 86400.0))
-      ->capture_default_str();
-  command->add_option("--grace", options->grace_s, "Seconds between TERM and KILL of a worker")
-      ->check(CLI::Range(0.0, 86400.0))
-      ->capture_default_str();
-  command->add_option("--health-listen", options->health_listen,
-                      "HOST:PORT for gRPC health alone, without TLS (probes); default: none");
-  command->add_option("--ready-file", options->ready_file, "Written with HOST:PORT once calls are answered");
-  command->add_option("--tls-cert", options->security.tls.certificate, "Certificate chain (PEM); all three or none");
-  command->add_option("--tls-key", options->security.tls.key, "Its key (PEM)");
-  command->add_option("--tls-ca", options->security.tls.ca, "Who signs the clients' certificates (PEM)");
-  command->add_option("--token-file", options->security.token_file, "Tokens and their roles: see gridquant token");
-  command->add_flag("--insecure-listen", options->security.insecure,
-                    "Allow --listen on an address that other machines reach, without TLS");
-  command->callback([&invocation, options] { CoordinatorCommand(invocation, *options).execute(); });
+  command.add_option("--listen", options->listen, "HOST:PORT; port 0 takes a free one").shows_default();
+  add_workdir_option(command, options->workdir);
+  command.add_option("--store", options->store,
+                     "Folder of the artifacts, which every node sees under this very path (default: the work folder)");
+  command.add_option("--node-lease", options->node_lease_s, "Seconds of silence after which a node is lost")
+      .between(0.1, 86400.0)
+      .shows_default();
+  command.add_option("--grace", options->grace_s, "Seconds between TERM and KILL of a worker")
+      .between(0.0, 86400.0)
+      .shows_default();
+  command.add_option("--health-listen", options->health_listen,
+                     "HOST:PORT for gRPC health alone, without TLS (probes); default: none");
+  command.add_option("--ready-file", options->ready_file, "Written with HOST:PORT once calls are answered");
+  command.add_option("--tls-cert", options->security.tls.certificate, "Certificate chain (PEM); all three or none");
+  command.add_option("--tls-key", options->security.tls.key, "Its key (PEM)");
+  command.add_option("--tls-ca", options->security.tls.ca, "Who signs the clients' certificates (PEM)");
+  command.add_option("--token-file", options->security.token_file, "Tokens and their roles: see gridquant token");
+  command.add_flag("--insecure-listen", options->security.insecure,
+                   "Allow --listen on an address that other machines reach, without TLS");
+  command.on_given([&invocation, options] { CoordinatorCommand(invocation, *options).execute(); });
 }
 
 }  // namespace gridquant::cli

@@ -1,8 +1,6 @@
 // gridquant delete: a coordinator forgets runs that are over. Their artifacts stay until gridquant gc.
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/place.h"
@@ -10,13 +8,13 @@
 
 namespace gridquant::cli {
 
-void add_delete(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("delete", "Makes a coordinator forget runs that are over");
+void add_delete(Command app, Invocation& invocation) {
+  const Command command = app.add_command("delete", "Makes a coordinator forget runs that are over");
   const auto runs = std::make_shared<std::vector<std::string>>();
-  command->add_option("RUN", *runs, "Runs or batches")->required();
-  const auto place = add_coordinator_options(*command, invocation);
-  command->footer("Output folders stay; stored results stay until gridquant gc.");
-  command->callback([&invocation, place, runs] {
+  command.add_option("RUN", *runs, "Runs or batches").required();
+  const auto place = add_coordinator_options(command, invocation);
+  command.set_footer("Output folders stay; stored results stay until gridquant gc.");
+  command.on_given([&invocation, place, runs] {
     const auto client = connect(*place);
     std::vector<std::string> all;
     for (const std::string& id : *runs) {

@@ -2,8 +2,6 @@
 #include <algorithm>
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/place.h"
@@ -168,13 +166,13 @@ void explain(Invocation& invocation, const std::vector<std::string>& words, cons
 
 }  // namespace
 
-void add_explain(CLI::App& app, Invocation& invocation) {
-  CLI::App* command =
-      app.add_subcommand("explain", "Says why a stage waits, failed or was (not) cached, or what a code means");
+void add_explain(Command app, Invocation& invocation) {
+  const Command command =
+      app.add_command("explain", "Says why a stage waits, failed or was (not) cached, or what a code means");
   const auto words = std::make_shared<std::vector<std::string>>();
-  add_run_and_stage(*command, *words, "Run (default: the latest), a stage of the latest, or a code such as GQ0103");
-  const auto place = add_place_options(*command, invocation);
-  command->callback([&invocation, words, place] { explain(invocation, *words, *place); });
+  add_run_and_stage(command, *words, "Run (default: the latest), a stage of the latest, or a code such as GQ0103");
+  const auto place = add_place_options(command, invocation);
+  command.on_given([&invocation, words, place] { explain(invocation, *words, *place); });
 }
 
 }  // namespace gridquant::cli

@@ -2,8 +2,6 @@
 #include <cstdio>
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/place.h"
@@ -44,16 +42,17 @@ void collect(Invocation& invocation, const Place& place, const GcOptions& option
 
 }  // namespace
 
-void add_gc(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("gc", "Removes a coordinator's stored results and logs that no run refers to");
+void add_gc(Command app, Invocation& invocation) {
+  const Command command =
+      app.add_command("gc", "Removes a coordinator's stored results and logs that no run refers to");
   const auto options = std::make_shared<GcOptions>();
-  command->add_flag("--dry-run", options->dry_run, "Only say what would be removed");
-  command->add_option("--min-age", options->min_age_ms, "Keep what is younger, such as 90s, 2h (default 1h)")
-      ->transform(duration_in_ms());
-  add_format_option(*command, options->format);
-  const auto place = add_coordinator_options(*command, invocation);
-  command->footer("Delivered files are links of their own: output folders keep theirs.");
-  command->callback([&invocation, place, options] { collect(invocation, *place, *options); });
+  command.add_flag("--dry-run", options->dry_run, "Only say what would be removed");
+  command.add_option("--min-age", options->min_age_ms, "Keep what is younger, such as 90s, 2h (default 1h)")
+      .duration_in_ms();
+  add_format_option(command, options->format);
+  const auto place = add_coordinator_options(command, invocation);
+  command.set_footer("Delivered files are links of their own: output folders keep theirs.");
+  command.on_given([&invocation, place, options] { collect(invocation, *place, *options); });
 }
 
 }  // namespace gridquant::cli

@@ -2,8 +2,6 @@
 #include <algorithm>
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/place.h"
@@ -158,14 +156,14 @@ void get_run(Invocation& invocation, const std::string& id, const Place& place, 
 
 }  // namespace
 
-void add_get(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("get", "Shows a run: stages, states, durations, attempts; or a batch");
+void add_get(Command app, Invocation& invocation) {
+  const Command command = app.add_command("get", "Shows a run: stages, states, durations, attempts; or a batch");
   const auto id = std::make_shared<std::string>();
   const auto format = std::make_shared<std::string>();
-  command->add_option("RUN", *id, "Run (default: the latest), or a batch of a coordinator");
-  const auto place = add_place_options(*command, invocation);
-  add_view_format_option(*command, *format);
-  command->callback([&invocation, id, place, format] { get_run(invocation, *id, *place, *format); });
+  command.add_option("RUN", *id, "Run (default: the latest), or a batch of a coordinator");
+  const auto place = add_place_options(command, invocation);
+  add_view_format_option(command, *format);
+  command.on_given([&invocation, id, place, format] { get_run(invocation, *id, *place, *format); });
 }
 
 }  // namespace gridquant::cli

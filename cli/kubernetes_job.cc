@@ -15,7 +15,7 @@
 namespace gridquant::cli {
 namespace {
 
-using json = nlohmann::ordered_json;
+using nlohmann::ordered_json;
 
 constexpr size_t kMaxConfigMapBytes = size_t{1} << 20;  // Kubernetes' own limit, minus a little for the rest
 constexpr size_t kMaxNameBytes = 57;                    // a pod's name adds six characters and must stay a DNS label
@@ -127,20 +127,20 @@ class JobWriter {
         name_(options.name.empty() ? pipeline.name : options.name),
         queue_(options.queue.empty() && pipeline.queue != "default" ? pipeline.queue : options.queue) {}
 
-  json config_map(const std::string& text) const {
+  ordered_json config_map(const std::string& text) const {
     return {{"apiVersion", "v1"},
             {"kind", "ConfigMap"},
             {"metadata", metadata(labels())},
             {"data", {{"pipeline.yaml", text}}}};
   }
 
-  json job() const {
-    json labels_of_job = labels();
+  ordered_json job() const {
+    ordered_json labels_of_job = labels();
     if (!queue_.empty()) labels_of_job["kueue.x-k8s.io/queue-name"] = queue_;
     if (!options_.priority_class.empty()) labels_of_job["kueue.x-k8s.io/priority-class"] = options_.priority_class;
-    json meta = metadata(labels_of_job);
+    ordered_json meta = metadata(labels_of_job);
     for (const auto& [key, value] : pipeline_.labels) meta["annotations"]["gridquant/" + key] = value;
-    json spec;
+    ordered_json spec;
     if (!queue_.empty()) spec["suspend"] = true;  // Kueue lets it go
     spec["backoffLimit"] = 6;
     spec["podReplacementPolicy"] = "Failed";  // the old pod is gone before a new one takes up its work folder
@@ -152,7 +152,7 @@ class JobWriter {
   }
 
  private:
-  json labels() const {
+  ordered_json labels() const {
     return {{"app.kubernetes.io/name", "gridquant"},
             {"app.kubernetes.io/instance", name_},
             {"app.kubernetes.io/component", "job"},
@@ -160,8 +160,8 @@ class JobWriter {
             {"app.kubernetes.io/managed-by", "gridquant-render"}};
   }
 
-  json metadata(const json& labels) const {
-    json meta = {{"name", name_}};
+  ordered_json metadata(const ordered_json& labels) const {
+    ordered_json meta = {{"name", name_}};
     if (!options_.kubernetes_namespace.empty()) meta["namespace"] = options_.kubernetes_namespace;
     meta["labels"] = labels;
     return meta;
@@ -170,23 +170,25 @@ class JobWriter {
   // Codes below 128 are permanent, of gridquant (1, 2, 3, 5), of its worker (10 to 15) and of a program that cannot be
   // started (126, 127); trying again helps with the others, and with 4: no coordinator answered. A pod that had to make
   // room is not counted.
-  static json pod_failure_policy() {
-    const json permanent = {1, 2, 3, 5, 10, 11, 12, 13, 14, 15, 126, 127};
-    const json disruption = json::array({{{"type", "DisruptionTarget"}, {"status", "True"}}});
-    return {{"rules", json::array({{{"action", "Ignore"}, {"onPodConditions", disruption}},
-                                   {{"action", "FailJob"},
-                                    {"onExitCodes",
-                                     {{"containerName", "gridquant"}, {"operator", "In"}, {"values", permanent}}}}})}};
+  static ordered_json pod_failure_policy() {
+    const ordered_json permanent = {1, 2, 3, 5, 10, 11, 12, 13, 14, 15, 126, 127};
+    const ordered_json disruption = ordered_json::array({{{"type", "DisruptionTarget"}, {"status", "True"}}});
+    return {{"rules",
+             ordered_json::array(
+                 {{{"action", "Ignore"}, {"onPodConditions", disruption}},
+                  {{"action", "FailJob"},
+                   {"onExitCodes", {{"containerName", "gridquant"}, {"operator", "In"}, {"values", permanent}}}}})}};
   }
 
-  json pod() const {
-    json pod = {{"restartPolicy", "Never"},
-                {"automountServiceAccountToken", false},
-                {"enableServiceLinks", false},
-                {"terminationGracePeriodSeconds", 60}};
+  ordered_json pod() const {
+    ordered_json pod = {{"restartPolicy", "Never"},
+                        {"automountServiceAccountToken", false},
+                        {"enableServiceLinks", false},
+                        {"terminationGracePeriodSeconds", 60}};
     if (!needs_.node_selector.empty()) pod["nodeSelector"] = needs_.node_selector;
     if (needs_.gpus > 0) {
-      pod["tolerations"] = json::array({{{"key", "nvidia.com/gpu"}, {"operator", "Exists"}, {"effect", "NoSchedule"}}});
+      pod["tolerations"] =
+          ordered_json::array({{{"key", "nvidia.com/gpu"}, {"operator", "Exists"}, {"effect", "NoSchedule"}}});
     }
     pod["securityContext"] = {{"runAsNonRoot", true},
                               {"runAsUser", kUser},
@@ -194,20 +196,20 @@ class JobWriter {
                               {"fsGroup", kUser},
                               {"fsGroupChangePolicy", "OnRootMismatch"},
                               {"seccompProfile", {{"type", "RuntimeDefault"}}}};
-    pod["containers"] = json::array({container()});
-    pod["volumes"] = json::array({
+    pod["containers"] = ordered_json::array({container()});
+    pod["volumes"] = ordered_json::array({
         {{"name", "pipeline"}, {"configMap", {{"name", name_}}}},
         {{"name", "shared"}, {"persistentVolumeClaim", {{"claimName", options_.claim}}}},
         {{"name", "shm"},
          {"emptyDir", {{"medium", "Memory"}, {"sizeLimit", absl::StrCat(std::max(1, needs_.ranks), "Gi")}}}},
-        {{"name", "tmp"}, {"emptyDir", json::object()}},
+        {{"name", "tmp"}, {"emptyDir", ordered_json::object()}},
     });
     return pod;
   }
 
-  json container() const {
+  ordered_json container() const {
     const auto mount = [](const char* name, const std::string& path, bool read_only) {
-      json entry = {{"name", name}, {"mountPath", path}};
+      ordered_json entry = {{"name", name}, {"mountPath", path}};
       if (read_only) entry["readOnly"] = true;
       return entry;
     };
@@ -215,20 +217,21 @@ class JobWriter {
             {"image", options_.image},
             {"workingDir", options_.mount},
             {"args", arguments()},
-            {"env", json::array({{{"name", "TMPDIR"}, {"value", "/tmp"}}})},
+            {"env", ordered_json::array({{{"name", "TMPDIR"}, {"value", "/tmp"}}})},
             {"resources", resources()},
             {"securityContext",
              {{"allowPrivilegeEscalation", false},
               {"readOnlyRootFilesystem", true},
-              {"capabilities", {{"drop", json::array({"ALL"})}}}}},
+              {"capabilities", {{"drop", ordered_json::array({"ALL"})}}}}},
             {"volumeMounts",
-             json::array({mount("pipeline", kPodPipelineFolder, true), mount("shared", options_.mount, false),
-                          mount("shm", "/dev/shm", false), mount("tmp", "/tmp", false)})}};
+             ordered_json::array({mount("pipeline", kPodPipelineFolder, true), mount("shared", options_.mount, false),
+                                  mount("shm", "/dev/shm", false), mount("tmp", "/tmp", false)})}};
   }
 
-  json arguments() const {
-    json arguments = json::array({"run", kPodPipelineFile, absl::StrCat("--workdir=", options_.mount, "/runs/", name_),
-                                  absl::StrCat("--output=", options_.mount, "/out/", name_)});
+  ordered_json arguments() const {
+    ordered_json arguments =
+        ordered_json::array({"run", kPodPipelineFile, absl::StrCat("--workdir=", options_.mount, "/runs/", name_),
+                             absl::StrCat("--output=", options_.mount, "/out/", name_)});
     // Left to itself a stage takes the machine's cores, of which the pod has a share.
     if (needs_.some_without_cores || options_.cores > 0) {
       arguments.push_back(absl::StrCat("--threads=", std::max(1, needs_.cores / needs_.ranks)));
@@ -240,10 +243,10 @@ class JobWriter {
     return arguments;
   }
 
-  json resources() const {
+  ordered_json resources() const {
     const std::string memory = needs_.memory_bytes % kGiB == 0 ? absl::StrCat(needs_.memory_bytes / kGiB, "Gi")
                                                                : absl::StrCat(needs_.memory_bytes);
-    json limits = {{"memory", memory}};
+    ordered_json limits = {{"memory", memory}};
     if (needs_.gpus > 0) limits["nvidia.com/gpu"] = std::to_string(needs_.gpus);
     return {{"requests", {{"cpu", std::to_string(needs_.cores)}, {"memory", memory}}}, {"limits", limits}};
   }

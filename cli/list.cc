@@ -1,8 +1,6 @@
 // gridquant list: the runs of a work folder or of a coordinator.
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/place.h"
@@ -126,15 +124,15 @@ void list_runs(Invocation& invocation, const Place& place, const ListOptions& op
 
 }  // namespace
 
-void add_list(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("list", "Lists the runs of the work folder, or of a coordinator");
+void add_list(Command app, Invocation& invocation) {
+  const Command command = app.add_command("list", "Lists the runs of the work folder, or of a coordinator");
   const auto options = std::make_shared<ListOptions>();
-  const auto place = add_place_options(*command, invocation);
-  command->add_option("--pipeline", options->pipeline, "Only runs of this pipeline");
-  command->add_option("--batch", options->batch, "Only runs of this batch");
-  command->add_option("--limit", options->limit, "Only the latest so many")->check(CLI::Range(1, 1'000'000));
-  add_view_format_option(*command, options->format);
-  command->callback([&invocation, place, options] { list_runs(invocation, *place, *options); });
+  const auto place = add_place_options(command, invocation);
+  command.add_option("--pipeline", options->pipeline, "Only runs of this pipeline");
+  command.add_option("--batch", options->batch, "Only runs of this batch");
+  command.add_option("--limit", options->limit, "Only the latest so many").in_range(1, 1'000'000);
+  add_view_format_option(command, options->format);
+  command.on_given([&invocation, place, options] { list_runs(invocation, *place, *options); });
 }
 
 }  // namespace gridquant::cli

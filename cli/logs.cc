@@ -4,8 +4,6 @@
 #include <ostream>
 #include <thread>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/place.h"
@@ -164,16 +162,16 @@ void print_logs(Invocation& invocation, const Place& place, const LogOptions& op
 
 }  // namespace
 
-void add_logs(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("logs", "Prints the logs of a run or of one of its stages");
+void add_logs(Command app, Invocation& invocation) {
+  const Command command = app.add_command("logs", "Prints the logs of a run or of one of its stages");
   const auto options = std::make_shared<LogOptions>();
-  add_run_and_stage(*command, options->words, "Run (default: the latest), or a stage of the latest");
-  command->add_flag("-f,--follow", options->follow, "Go on until the run is over");
-  command->add_option("--attempt", options->attempt, "Attempt (default: the last)")->check(CLI::Range(1, 1'000'000));
-  command->add_option("--tail-bytes", options->tail_bytes, "Of a coordinator's: only the last bytes of each log")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
-  const auto place = add_place_options(*command, invocation);
-  command->callback([&invocation, place, options] { print_logs(invocation, *place, *options); });
+  add_run_and_stage(command, options->words, "Run (default: the latest), or a stage of the latest");
+  command.add_flag("-f,--follow", options->follow, "Go on until the run is over");
+  command.add_option("--attempt", options->attempt, "Attempt (default: the last)").in_range(1, 1'000'000);
+  command.add_option("--tail-bytes", options->tail_bytes, "Of a coordinator's: only the last bytes of each log")
+      .in_range(1, int64_t{1} << 40);
+  const auto place = add_place_options(command, invocation);
+  command.on_given([&invocation, place, options] { print_logs(invocation, *place, *options); });
 }
 
 }  // namespace gridquant::cli

@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <iostream>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
@@ -60,9 +59,11 @@ int run_main(int argc, char** argv) {
   }
   invocation.cpu = *cpu;
 
-  CLI::App app("Quantizes language models: a YAML pipeline from weights to a checked checkpoint.", "gridquant");
-  app.require_subcommand(1);
-  app.footer(
+  const CommandLine line("gridquant",
+                         "Quantizes language models: a YAML pipeline from weights to a checked checkpoint.");
+  const Command app = line.root();
+  app.require_command();
+  app.set_footer(
       "Exit codes: 0 done, 1 the run failed, 2 usage or validation, 3 not found, 4 no coordinator answered,\n"
       "5 the coordinator refused, 130 interrupted.");
   for (const auto add :
@@ -76,18 +77,11 @@ int run_main(int argc, char** argv) {
     std::cerr << "gridquant: argument " << i << " is no UTF-8 text, which runs and records are kept in\n";
     return kExitUsage;
   }
-  const auto is_meant = [&](const CLI::App* command) { return command->check_name(argv[1]); };
-  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_meant).empty()) {
+  if (argc > 1 && argv[1][0] != '-' && !line.has_command(argv[1])) {
     std::cerr << "gridquant: there is no command '" << argv[1] << "': see gridquant --help\n";
     return kExitUsage;
   }
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& problem) {
-    const bool only_asked = problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success);
-    app.exit(problem, std::cout, std::cerr);
-    return only_asked ? kExitOk : kExitUsage;
-  }
+  if (!line.parse({argv + 1, argv + argc}, std::cout, std::cerr)) return kExitUsage;
   return invocation.exit_code;
 }
 

@@ -5,8 +5,6 @@
 #include <map>
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/interrupts.h"
@@ -20,7 +18,7 @@
 namespace gridquant::cli {
 namespace {
 
-constexpr int kTurnMs = 100;  // interruptions are looked for so often
+constexpr int kTurnMs = 100;                   // interruptions are looked for so often
 constexpr int64_t kShortestSilenceMs = 1'000;  // workers have a heartbeat a second
 constexpr int64_t kLongestMs = 86'400'000;
 
@@ -144,42 +142,40 @@ class NodeCommand {
 
 }  // namespace
 
-void add_node(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("node", "Runs this machine's agent: it works for a coordinator");
+void add_node(Command app, Invocation& invocation) {
+  const Command command = app.add_command("node", "Runs this machine's agent: it works for a coordinator");
   const auto options = std::make_shared<NodeOptions>();
-  command->add_option("--coordinator", options->coordinator, "HOST:PORT of the coordinator")->required();
-  command->add_option("--workdir", options->workdir, "The node's own folder, on its own disk")->required();
-  command->add_option("--name", options->name, "Name of the node, unique in the cluster (default: the machine's)");
-  command->add_option("--label", options->labels, "key=value: what nodeSelector asks for; may be repeated")
-      ->allow_extra_args(false);
-  command->add_option("--cores", options->cores, "Cores that stages may use (default: all)")
-      ->check(CLI::Range(1, 4096));
-  command->add_option("--memory", options->memory, "Memory that stages may use, like 64Gi (default: all)");
-  command->add_option("--listen", options->listen, "HOST:PORT for the other nodes' agents; port 0: any free one")
-      ->capture_default_str();
-  command->add_option("--advertise", options->advertise,
-                      "HOST or HOST:PORT under which they reach it (default: as it listens)");
-  command->add_option("--health-listen", options->health_listen,
-                      "HOST:PORT for gRPC health alone, without TLS (probes); default: none");
-  command->add_option("--mpi-interfaces", options->interfaces,
-                      "Network interfaces or CIDR blocks for the ranks of a gang (default: Open MPI's choice)");
-  command->add_option("--mpirun", options->mpirun, "Open MPI's mpirun")->capture_default_str();
-  command->add_option("--orted", options->orted, "Open MPI's daemon")->capture_default_str();
-  command->add_option("--grace-ms", options->grace_ms, "Time for workers to stop when the agent is asked to")
-      ->check(CLI::Range(int64_t{0}, kLongestMs))
-      ->capture_default_str();
-  command->add_option("--rank-silence-ms", options->silence_ms, "A rank without a sign of life for so long hangs")
-      ->check(CLI::Range(kShortestSilenceMs, kLongestMs))
-      ->capture_default_str();
-  command->add_option("--rank-start-ms", options->rank_start_ms, "Time for all ranks of a gang to start")
-      ->check(CLI::Range(kShortestSilenceMs, kLongestMs))
-      ->capture_default_str();
-  command->add_option("--heartbeat-ms", options->heartbeat_ms, "Between two reports to the coordinator")
-      ->check(CLI::Range(10, 3'000))
-      ->capture_default_str();
-  add_agent_security_options(*command, invocation, options->security, options->insecure_listen);
-  command->add_option("--worker", options->worker, "")->group("");  // hidden: for tests
-  command->callback([&invocation, options] { NodeCommand(invocation, *options).execute(); });
+  command.add_option("--coordinator", options->coordinator, "HOST:PORT of the coordinator").required();
+  command.add_option("--workdir", options->workdir, "The node's own folder, on its own disk").required();
+  command.add_option("--name", options->name, "Name of the node, unique in the cluster (default: the machine's)");
+  command.add_option("--label", options->labels, "key=value: what nodeSelector asks for; may be repeated").one_each();
+  command.add_option("--cores", options->cores, "Cores that stages may use (default: all)").in_range(1, 4096);
+  command.add_option("--memory", options->memory, "Memory that stages may use, like 64Gi (default: all)");
+  command.add_option("--listen", options->listen, "HOST:PORT for the other nodes' agents; port 0: any free one")
+      .shows_default();
+  command.add_option("--advertise", options->advertise,
+                     "HOST or HOST:PORT under which they reach it (default: as it listens)");
+  command.add_option("--health-listen", options->health_listen,
+                     "HOST:PORT for gRPC health alone, without TLS (probes); default: none");
+  command.add_option("--mpi-interfaces", options->interfaces,
+                     "Network interfaces or CIDR blocks for the ranks of a gang (default: Open MPI's choice)");
+  command.add_option("--mpirun", options->mpirun, "Open MPI's mpirun").shows_default();
+  command.add_option("--orted", options->orted, "Open MPI's daemon").shows_default();
+  command.add_option("--grace-ms", options->grace_ms, "Time for workers to stop when the agent is asked to")
+      .in_range(0, kLongestMs)
+      .shows_default();
+  command.add_option("--rank-silence-ms", options->silence_ms, "A rank without a sign of life for so long hangs")
+      .in_range(kShortestSilenceMs, kLongestMs)
+      .shows_default();
+  command.add_option("--rank-start-ms", options->rank_start_ms, "Time for all ranks of a gang to start")
+      .in_range(kShortestSilenceMs, kLongestMs)
+      .shows_default();
+  command.add_option("--heartbeat-ms", options->heartbeat_ms, "Between two reports to the coordinator")
+      .in_range(10, 3'000)
+      .shows_default();
+  add_agent_security_options(command, invocation, options->security, options->insecure_listen);
+  command.add_option("--worker", options->worker, "").hidden();  // for tests
+  command.on_given([&invocation, options] { NodeCommand(invocation, *options).execute(); });
 }
 
 }  // namespace gridquant::cli

@@ -2,8 +2,6 @@
 #include <bitset>
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/place.h"
@@ -101,24 +99,23 @@ void list_nodes(Invocation& invocation, const Place& place, const std::string& f
   print_table(invocation, rows);
 }
 
-void add_list_nodes(CLI::App& nodes, Invocation& invocation) {
-  CLI::App* command = nodes.add_subcommand("list", "Nodes with what they have and what they run");
+void add_list_nodes(Command nodes, Invocation& invocation) {
+  const Command command = nodes.add_command("list", "Nodes with what they have and what they run");
   const auto format = std::make_shared<std::string>();
-  add_view_format_option(*command, *format);
-  const auto place = add_coordinator_options(*command, invocation);
-  command->callback([&invocation, place, format] { list_nodes(invocation, *place, *format); });
+  add_view_format_option(command, *format);
+  const auto place = add_coordinator_options(command, invocation);
+  command.on_given([&invocation, place, format] { list_nodes(invocation, *place, *format); });
 }
 
-void add_drain(CLI::App& nodes, Invocation& invocation) {
-  CLI::App* command = nodes.add_subcommand("drain", "Starts nothing new on a node; what runs there goes on");
+void add_drain(Command nodes, Invocation& invocation) {
+  const Command command = nodes.add_command("drain", "Starts nothing new on a node; what runs there goes on");
   const auto name = std::make_shared<std::string>();
   const auto deadline_ms = std::make_shared<int64_t>(0);
-  command->add_option("NODE", *name, "Node")->required();
-  command
-      ->add_option("--deadline", *deadline_ms, "Then what still runs there is stopped and starts elsewhere: 90s, 10m")
-      ->transform(duration_in_ms());
-  const auto place = add_coordinator_options(*command, invocation);
-  command->callback([&invocation, place, name, deadline_ms] {
+  command.add_option("NODE", *name, "Node").required();
+  command.add_option("--deadline", *deadline_ms, "Then what still runs there is stopped and starts elsewhere: 90s, 10m")
+      .duration_in_ms();
+  const auto place = add_coordinator_options(command, invocation);
+  command.on_given([&invocation, place, name, deadline_ms] {
     v1::DrainNodeRequest request;
     request.set_node(*name);
     request.set_deadline_ms(*deadline_ms);
@@ -128,12 +125,12 @@ void add_drain(CLI::App& nodes, Invocation& invocation) {
   });
 }
 
-void add_undrain(CLI::App& nodes, Invocation& invocation) {
-  CLI::App* command = nodes.add_subcommand("undrain", "Takes a drain back");
+void add_undrain(Command nodes, Invocation& invocation) {
+  const Command command = nodes.add_command("undrain", "Takes a drain back");
   const auto name = std::make_shared<std::string>();
-  command->add_option("NODE", *name, "Node")->required();
-  const auto place = add_coordinator_options(*command, invocation);
-  command->callback([&invocation, place, name] {
+  command.add_option("NODE", *name, "Node").required();
+  const auto place = add_coordinator_options(command, invocation);
+  command.on_given([&invocation, place, name] {
     v1::UndrainNodeRequest request;
     request.set_node(*name);
     const Status status = connect(*place)->call(request).status();
@@ -144,12 +141,12 @@ void add_undrain(CLI::App& nodes, Invocation& invocation) {
 
 }  // namespace
 
-void add_nodes(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("nodes", "The nodes of a coordinator: list, drain, undrain");
-  command->require_subcommand(1);
-  add_list_nodes(*command, invocation);
-  add_drain(*command, invocation);
-  add_undrain(*command, invocation);
+void add_nodes(Command app, Invocation& invocation) {
+  const Command command = app.add_command("nodes", "The nodes of a coordinator: list, drain, undrain");
+  command.require_command();
+  add_list_nodes(command, invocation);
+  add_drain(command, invocation);
+  add_undrain(command, invocation);
 }
 
 }  // namespace gridquant::cli

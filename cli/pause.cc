@@ -1,8 +1,6 @@
 // gridquant pause and resume: nothing new of a run starts meanwhile; what runs goes on.
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/place.h"
@@ -27,13 +25,13 @@ Status change_all(Invocation& invocation, client::Client& client, const std::str
 }
 
 template <class Request>
-void add_change(CLI::App& app, Invocation& invocation, const std::string& name, const std::string& help,
+void add_change(Command app, Invocation& invocation, const std::string& name, const std::string& help,
                 const std::string& done) {
-  CLI::App* command = app.add_subcommand(name, help);
+  const Command command = app.add_command(name, help);
   const auto id = std::make_shared<std::string>();
-  command->add_option("RUN", *id, "Run or batch")->required();
-  const auto place = add_coordinator_options(*command, invocation);
-  command->callback([&invocation, place, id, done] {
+  command.add_option("RUN", *id, "Run or batch").required();
+  const auto place = add_coordinator_options(command, invocation);
+  command.on_given([&invocation, place, id, done] {
     const Status status = change_all<Request>(invocation, *connect(*place), *id, done);
     if (!status.ok()) fail(invocation, "text", status, exit_code_of_refusal(status));
   });
@@ -41,7 +39,7 @@ void add_change(CLI::App& app, Invocation& invocation, const std::string& name, 
 
 }  // namespace
 
-void add_pause(CLI::App& app, Invocation& invocation) {
+void add_pause(Command app, Invocation& invocation) {
   add_change<v1::PauseRunRequest>(app, invocation, "pause",
                                   "Starts nothing new of a run or batch; what runs goes on to its end", "paused");
   add_change<v1::ResumeRunRequest>(app, invocation, "resume", "Takes a pause back", "resumed");

@@ -1,8 +1,6 @@
 // See place.h.
 #include "cli/place.h"
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/security_options.h"
@@ -10,16 +8,15 @@
 namespace gridquant::cli {
 namespace {
 
-CLI::Option* add_client_options(CLI::App& command, const Invocation& invocation, Place& place,
-                                const std::string& help) {
-  CLI::Option* coordinator = command.add_option("--coordinator", place.coordinator, help);
+Option add_client_options(Command command, const Invocation& invocation, Place& place, const std::string& help) {
+  const Option coordinator = command.add_option("--coordinator", place.coordinator, help);
   place.coordinator_option = coordinator;
   place.patience_option =
       command
           .add_option("--patience", place.patience_s,
                       "Seconds to try a coordinator that does not answer; one that was lost in between: 60")
-          ->check(CLI::Range(0.0, 3600.0))
-          ->capture_default_str();
+          .between(0.0, 3600.0)
+          .shows_default();
   add_client_security_options(command, invocation, place.security);
   return coordinator;
 }
@@ -27,24 +24,23 @@ CLI::Option* add_client_options(CLI::App& command, const Invocation& invocation,
 }  // namespace
 
 bool Place::remote() const {
-  const bool named = coordinator_option != nullptr && coordinator_option->count() > 0;
-  const bool has_folder = workdir_option != nullptr;
-  return named || !has_folder || (!coordinator.empty() && workdir_option->count() == 0);
+  const bool has_folder = static_cast<bool>(workdir_option);
+  return coordinator_option.given() || !has_folder || (!coordinator.empty() && !workdir_option.given());
 }
 
-std::shared_ptr<Place> add_place_options(CLI::App& command, const Invocation& invocation) {
+std::shared_ptr<Place> add_place_options(Command command, const Invocation& invocation) {
   const auto place = std::make_shared<Place>();
   place->coordinator = invocation.coordinator;
-  CLI::Option* workdir = add_workdir_option(command, place->workdir);
-  CLI::Option* coordinator =
+  const Option workdir = add_workdir_option(command, place->workdir);
+  const Option coordinator =
       add_client_options(command, invocation, *place,
                          "HOST:PORT of a coordinator, instead of the work folder (default: GRIDQUANT_COORDINATOR)");
-  workdir->excludes(coordinator);
+  workdir.excludes(coordinator);
   place->workdir_option = workdir;
   return place;
 }
 
-std::shared_ptr<Place> add_coordinator_options(CLI::App& command, const Invocation& invocation) {
+std::shared_ptr<Place> add_coordinator_options(Command command, const Invocation& invocation) {
   const auto place = std::make_shared<Place>();
   place->coordinator = invocation.coordinator.empty() ? kDefaultCoordinator : invocation.coordinator;
   add_client_options(
@@ -58,8 +54,7 @@ std::unique_ptr<client::Client> connect(const Place& place) {
   options.address = place.coordinator;
   options.security = place.security;
   options.unreachable_ms = static_cast<int64_t>(place.patience_s * 1000);
-  const bool asked = place.patience_option != nullptr && place.patience_option->count() > 0;
-  if (asked) options.reconnect_ms = options.unreachable_ms;
+  if (place.patience_option.given()) options.reconnect_ms = options.unreachable_ms;
   return std::make_unique<client::Client>(std::move(options));
 }
 

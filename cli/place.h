@@ -7,12 +7,8 @@
 #include <memory>
 #include <string>
 
+#include "cli/arguments.h"
 #include "coordinator/client/client.h"
-
-namespace CLI {
-class App;
-class Option;
-}  // namespace CLI
 
 namespace gridquant::cli {
 
@@ -25,17 +21,15 @@ struct Place {
   std::string coordinator;  // as given, or of the environment; "": none
   auth::ClientSecurity security{};
   double patience_s = 5;  // how long a coordinator that does not answer is tried
-  const CLI::Option* workdir_option = nullptr;
-  const CLI::Option* coordinator_option = nullptr;
-  const CLI::Option* patience_option = nullptr;
+  Option workdir_option, coordinator_option, patience_option;
 
   bool remote() const;
 };
 
 // --workdir, --coordinator, --patience, and what proves who calls.
-std::shared_ptr<Place> add_place_options(CLI::App& command, const Invocation& invocation);
+std::shared_ptr<Place> add_place_options(Command command, const Invocation& invocation);
 // The same without --workdir: the verb has no other place.
-std::shared_ptr<Place> add_coordinator_options(CLI::App& command, const Invocation& invocation);
+std::shared_ptr<Place> add_coordinator_options(Command command, const Invocation& invocation);
 
 // Waits for nothing: the first call finds out whether somebody is there.
 std::unique_ptr<client::Client> connect(const Place& place);

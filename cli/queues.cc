@@ -1,8 +1,6 @@
 // gridquant queues: the queues of a coordinator and their quotas.
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/place.h"
@@ -57,24 +55,23 @@ void set_queue(Invocation& invocation, const Place& place, const SetOptions& opt
 
 }  // namespace
 
-void add_queues(CLI::App& app, Invocation& invocation) {
-  CLI::App* queues = app.add_subcommand("queues", "The queues of a coordinator: list, set");
-  queues->require_subcommand(1);
-  CLI::App* list = queues->add_subcommand("list", "Queues that have a quota");
+void add_queues(Command app, Invocation& invocation) {
+  const Command queues = app.add_command("queues", "The queues of a coordinator: list, set");
+  queues.require_command();
+  const Command list = queues.add_command("list", "Queues that have a quota");
   const auto format = std::make_shared<std::string>();
-  add_view_format_option(*list, *format);
-  const auto list_place = add_coordinator_options(*list, invocation);
-  list->callback([&invocation, list_place, format] { list_queues(invocation, *list_place, *format); });
+  add_view_format_option(list, *format);
+  const auto list_place = add_coordinator_options(list, invocation);
+  list.on_given([&invocation, list_place, format] { list_queues(invocation, *list_place, *format); });
 
-  CLI::App* set = queues->add_subcommand("set", "Sets what a queue's running stages may hold together");
+  const Command set = queues.add_command("set", "Sets what a queue's running stages may hold together");
   const auto options = std::make_shared<SetOptions>();
-  set->add_option("QUEUE", options->name, "Queue; a pipeline names it as spec.queue (default: default)")->required();
-  set->add_option("--cores", options->cores, "0 (default): no limit")->check(CLI::Range(0, 1'000'000));
-  set->add_option("--gpus", options->gpus, "0 (default): no limit")->check(CLI::Range(0, 1'000'000));
-  set->add_option("--memory", options->memory_bytes, "Such as 64Gi; 0 (default): no limit")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
-  const auto set_place = add_coordinator_options(*set, invocation);
-  set->callback([&invocation, set_place, options] { set_queue(invocation, *set_place, *options); });
+  set.add_option("QUEUE", options->name, "Queue; a pipeline names it as spec.queue (default: default)").required();
+  set.add_option("--cores", options->cores, "0 (default): no limit").in_range(0, 1'000'000);
+  set.add_option("--gpus", options->gpus, "0 (default): no limit").in_range(0, 1'000'000);
+  set.add_option("--memory", options->memory_bytes, "Such as 64Gi; 0 (default): no limit").in_bytes();
+  const auto set_place = add_coordinator_options(set, invocation);
+  set.on_given([&invocation, set_place, options] { set_queue(invocation, *set_place, *options); });
 }
 
 }  // namespace gridquant::cli

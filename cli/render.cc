@@ -7,8 +7,6 @@
 #include <ostream>
 #include <set>
 
-#include <CLI/CLI.hpp>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cli/command.h"
@@ -158,52 +156,51 @@ void render_tasks(const RenderOptions& options, Invocation& invocation) {
   if (!written.ok()) fail(invocation, "text", annotate(written, options.file), kExitUsage);
 }
 
-void add_pipeline_options(CLI::App& command, RenderOptions& options) {
-  command.add_option("PIPELINE", options.file, "Pipeline file (YAML)")->required();
+void add_pipeline_options(Command command, RenderOptions& options) {
+  command.add_option("PIPELINE", options.file, "Pipeline file (YAML)").required();
   command.add_option("-p,--param", options.params, "key=value: a parameter of the pipeline; may be repeated")
-      ->allow_extra_args(false);
+      .one_each();
 }
 
-void add_render_kubernetes(CLI::App& render, Invocation& invocation) {
-  CLI::App* command = render.add_subcommand("kubernetes", "Prints a Job that does gridquant run in one pod");
+void add_render_kubernetes(Command render, Invocation& invocation) {
+  const Command command = render.add_command("kubernetes", "Prints a Job that does gridquant run in one pod");
   const auto options = std::make_shared<RenderOptions>();
   JobOptions& job = options->job;
   job.image = "gridquant:" GRIDQUANT_VERSION;
-  add_pipeline_options(*command, *options);
-  command->add_option("--name", job.name, "Name of the Job and its folders (default: the pipeline's)");
-  command->add_option("--image", job.image, "Container image")->capture_default_str();
-  command->add_option("-n,--namespace", job.kubernetes_namespace, "Namespace (default: left to kubectl)");
-  command->add_option("--queue", job.queue, "Queue of Kueue: the Job waits until it is admitted");
-  command->add_option("--priority-class", job.priority_class, "WorkloadPriorityClass of Kueue");
-  command->add_option("--pvc", job.claim, "PersistentVolumeClaim with models, data and results")->capture_default_str();
-  command->add_option("--mount", job.mount, "Where the pod sees the volume; relative paths in -p are below it")
-      ->capture_default_str();
-  command->add_option("--cores", job.cores, "CPU cores (default: the most that a stage says)")
-      ->check(CLI::Range(1, 4096));
-  command->add_option("--memory", options->memory, "Memory, such as 64Gi (default: the most that a stage says)");
-  command->footer("Exit codes: 0 printed, 2 the pipeline is not valid or cannot be said as a Job.");
-  command->callback([options, &invocation] { render_kubernetes(*options, invocation); });
+  add_pipeline_options(command, *options);
+  command.add_option("--name", job.name, "Name of the Job and its folders (default: the pipeline's)");
+  command.add_option("--image", job.image, "Container image").shows_default();
+  command.add_option("-n,--namespace", job.kubernetes_namespace, "Namespace (default: left to kubectl)");
+  command.add_option("--queue", job.queue, "Queue of Kueue: the Job waits until it is admitted");
+  command.add_option("--priority-class", job.priority_class, "WorkloadPriorityClass of Kueue");
+  command.add_option("--pvc", job.claim, "PersistentVolumeClaim with models, data and results").shows_default();
+  command.add_option("--mount", job.mount, "Where the pod sees the volume; relative paths in -p are below it")
+      .shows_default();
+  command.add_option("--cores", job.cores, "CPU cores (default: the most that a stage says)").in_range(1, 4096);
+  command.add_option("--memory", options->memory, "Memory, such as 64Gi (default: the most that a stage says)");
+  command.set_footer("Exit codes: 0 printed, 2 the pipeline is not valid or cannot be said as a Job.");
+  command.on_given([options, &invocation] { render_kubernetes(*options, invocation); });
 }
 
-void add_render_tasks(CLI::App& render, Invocation& invocation) {
-  CLI::App* command = render.add_subcommand(
+void add_render_tasks(Command render, Invocation& invocation) {
+  const Command command = render.add_command(
       "tasks", "Writes a task file per stage for gridquant-worker; prints ranks, artifact folder and file, in order");
   const auto options = std::make_shared<RenderOptions>();
-  add_pipeline_options(*command, *options);
-  add_workdir_option(*command, options->workdir);
-  command->add_option("--into", options->into, "Folder for the task files")->required();
-  command->add_option("--threads", options->threads, "Threads of a rank (default: resources.cores, else all)")
-      ->check(CLI::Range(1, 4096));
-  command->callback([options, &invocation] { render_tasks(*options, invocation); });
+  add_pipeline_options(command, *options);
+  add_workdir_option(command, options->workdir);
+  command.add_option("--into", options->into, "Folder for the task files").required();
+  command.add_option("--threads", options->threads, "Threads of a rank (default: resources.cores, else all)")
+      .in_range(1, 4096);
+  command.on_given([options, &invocation] { render_tasks(*options, invocation); });
 }
 
 }  // namespace
 
-void add_render(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("render", "Prints a pipeline for other schedulers");
-  command->require_subcommand(1);
-  add_render_kubernetes(*command, invocation);
-  add_render_tasks(*command, invocation);
+void add_render(Command app, Invocation& invocation) {
+  const Command command = app.add_command("render", "Prints a pipeline for other schedulers");
+  command.require_command();
+  add_render_kubernetes(command, invocation);
+  add_render_tasks(command, invocation);
 }
 
 }  // namespace gridquant::cli

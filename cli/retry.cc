@@ -2,8 +2,6 @@
 #include <optional>
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/follow_command.h"
@@ -37,14 +35,14 @@ void retry(Invocation& invocation, const Place& place, const RetryOptions& optio
 
 }  // namespace
 
-void add_retry(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("retry", "Runs again what failed or was cancelled; keeps what was finished");
+void add_retry(Command app, Invocation& invocation) {
+  const Command command = app.add_command("retry", "Runs again what failed or was cancelled; keeps what was finished");
   const auto options = std::make_shared<RetryOptions>();
-  command->add_option("RUN", options->run, "Run that is over without success")->required();
-  command->add_flag("--watch", options->watch, "Follow the new run until it is over; Ctrl-C leaves it going");
-  add_format_option(*command, options->format);
-  const auto place = add_coordinator_options(*command, invocation);
-  command->callback([&invocation, place, options] { retry(invocation, *place, *options); });
+  command.add_option("RUN", options->run, "Run that is over without success").required();
+  command.add_flag("--watch", options->watch, "Follow the new run until it is over; Ctrl-C leaves it going");
+  add_format_option(command, options->format);
+  const auto place = add_coordinator_options(command, invocation);
+  command.on_given([&invocation, place, options] { retry(invocation, *place, *options); });
 }
 
 }  // namespace gridquant::cli

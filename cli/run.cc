@@ -5,8 +5,6 @@
 #include <map>
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "absl/strings/str_cat.h"
 #include "cli/command.h"
 #include "cli/common_options.h"
@@ -256,28 +254,27 @@ class RunFile {
 
 }  // namespace
 
-void add_run(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("run", "Runs a pipeline file on this machine");
+void add_run(Command app, Invocation& invocation) {
+  const Command command = app.add_command("run", "Runs a pipeline file on this machine");
   const auto options = std::make_shared<RunOptions>();
-  command->add_option("FILE", options->file, "Pipeline file (YAML); of a batch, the runs go one after the other")
-      ->required();
-  command->add_option("-p,--param", options->params, "key=value: a parameter of the pipeline; may be repeated")
-      ->allow_extra_args(false);
+  command.add_option("FILE", options->file, "Pipeline file (YAML); of a batch, the runs go one after the other")
+      .required();
+  command.add_option("-p,--param", options->params, "key=value: a parameter of the pipeline; may be repeated")
+      .one_each();
   command
-      ->add_option("--output", options->output,
-                   "Folder for checkpoint/, report.json and report.html (default out/<pipeline>); the words json "
-                   "and text mean --format")
-      ->take_last();
-  command->add_option("-o,--format", options->format, "text, or json: one event per line on standard output")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
-  add_workdir_option(*command, options->workdir);
-  command->add_option("--threads", options->threads, "Threads of a stage (default: all cores)")
-      ->check(CLI::Range(1, 4096));
-  command->add_flag("--no-cache", options->no_cache, "Make everything again, also what is stored already");
-  command->add_option("--worker", options->worker, "")->group("");      // hidden: for tests
-  command->add_option("--grace-ms", options->grace_ms, "")->group("");  // hidden: for tests
-  command->callback([&invocation, options] {
+      .add_option("--output", options->output,
+                  "Folder for checkpoint/, report.json and report.html (default out/<pipeline>); the words json "
+                  "and text mean --format")
+      .last_wins();
+  command.add_option("-o,--format", options->format, "text, or json: one event per line on standard output")
+      .one_of({"text", "json"})
+      .shows_default();
+  add_workdir_option(command, options->workdir);
+  command.add_option("--threads", options->threads, "Threads of a stage (default: all cores)").in_range(1, 4096);
+  command.add_flag("--no-cache", options->no_cache, "Make everything again, also what is stored already");
+  command.add_option("--worker", options->worker, "").hidden();      // for tests
+  command.add_option("--grace-ms", options->grace_ms, "").hidden();  // for tests
+  command.on_given([&invocation, options] {
     RunOptions chosen = *options;
     if (chosen.output == "json" || chosen.output == "text") {
       chosen.format = chosen.output;

@@ -1,8 +1,6 @@
 // See security_options.h.
 #include "cli/security_options.h"
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 
 namespace gridquant::cli {
@@ -12,9 +10,9 @@ constexpr char kGroup[] = "Security";
 
 }  // namespace
 
-void add_server_security_options(CLI::App& command, auth::ServerSecurity& security) {
+void add_server_security_options(Command command, auth::ServerSecurity& security) {
   const auto add = [&](const char* name, std::string& value, const char* text) {
-    command.add_option(name, value, text)->group(kGroup);
+    command.add_option(name, value, text).under(kGroup);
   };
   add("--tls-cert", security.tls.certificate, "Certificate (PEM, with its chain); read again when it changes");
   add("--tls-key", security.tls.key, "Its private key (PEM)");
@@ -23,13 +21,13 @@ void add_server_security_options(CLI::App& command, auth::ServerSecurity& securi
   command
       .add_flag("--insecure-listen", security.insecure,
                 "Listen beyond this machine without TLS: everybody who reaches it may do everything")
-      ->group(kGroup);
+      .under(kGroup);
 }
 
-void add_client_security_options(CLI::App& command, const Invocation& invocation, auth::ClientSecurity& security) {
+void add_client_security_options(Command command, const Invocation& invocation, auth::ClientSecurity& security) {
   security = invocation.security;
   const auto add = [&](const char* name, std::string& value, const char* text) {
-    command.add_option(name, value, text)->group(kGroup);
+    command.add_option(name, value, text).under(kGroup);
   };
   add("--tls-ca", security.tls.ca, "Authority that signs the coordinator's certificate (GRIDQUANT_TLS_CA)");
   add("--tls-cert", security.tls.certificate, "Client certificate (GRIDQUANT_TLS_CERT)");
@@ -37,10 +35,10 @@ void add_client_security_options(CLI::App& command, const Invocation& invocation
   add("--token-file", security.token_file, "File that holds a token (GRIDQUANT_TOKEN_FILE)");
 }
 
-void add_agent_security_options(CLI::App& command, const Invocation& invocation, auth::ClientSecurity& security,
+void add_agent_security_options(Command command, const Invocation& invocation, auth::ClientSecurity& security,
                                 bool& insecure_listen) {
   add_client_security_options(command, invocation, security);
-  command.add_flag("--insecure-listen", insecure_listen, "Listen beyond this machine without TLS")->group(kGroup);
+  command.add_flag("--insecure-listen", insecure_listen, "Listen beyond this machine without TLS").under(kGroup);
 }
 
 auth::ServerSecurity server_of_agent(const auth::ClientSecurity& security, bool insecure_listen) {

@@ -1,8 +1,6 @@
 // gridquant submit: gives a pipeline or batch file to a coordinator, and may follow what comes of it.
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/follow_command.h"
@@ -123,32 +121,32 @@ class SubmitCommand {
 
 }  // namespace
 
-void add_submit(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("submit", "Gives a pipeline or batch file to a coordinator");
+void add_submit(Command app, Invocation& invocation) {
+  const Command command = app.add_command("submit", "Gives a pipeline or batch file to a coordinator");
   const auto options = std::make_shared<SubmitOptions>();
-  command->add_option("FILE", options->file, "Pipeline or batch file (YAML)")->required();
-  command->add_option("-p,--param", options->params, "key=value: a parameter of the pipeline; may be repeated")
-      ->allow_extra_args(false);
-  command->add_option("--output", options->output,
-                      "Folder for checkpoint/, report.json and report.html, relative to here (default out/<pipeline>); "
-                      "the coordinator must be able to write it");
-  command->add_flag("--watch", options->watch, "Follow it until it is over; Ctrl-C leaves it going");
-  command->add_flag("--dry-run", options->dry_run, "Only let the coordinator check the file");
-  command->add_flag("--no-cache", options->no_cache,
-                    "Make everything again, also what is stored already; not what a run that goes on has made");
+  command.add_option("FILE", options->file, "Pipeline or batch file (YAML)").required();
+  command.add_option("-p,--param", options->params, "key=value: a parameter of the pipeline; may be repeated")
+      .one_each();
+  command.add_option("--output", options->output,
+                     "Folder for checkpoint/, report.json and report.html, relative to here (default out/<pipeline>); "
+                     "the coordinator must be able to write it");
+  command.add_flag("--watch", options->watch, "Follow it until it is over; Ctrl-C leaves it going");
+  command.add_flag("--dry-run", options->dry_run, "Only let the coordinator check the file");
+  command.add_flag("--no-cache", options->no_cache,
+                   "Make everything again, also what is stored already; not what a run that goes on has made");
   command
-      ->add_option("--idempotency-key", options->idempotency_key,
-                   "Submit once, however often this command is given with this key")
-      ->check([](const std::string& key) { return key.size() <= 128 ? "" : "at most 128 characters"; });
-  command->add_option("-o,--format", options->format, "text, or json: one object per line")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
-  const auto place = add_coordinator_options(*command, invocation);
-  command->footer(
+      .add_option("--idempotency-key", options->idempotency_key,
+                  "Submit once, however often this command is given with this key")
+      .at_most(128);
+  command.add_option("-o,--format", options->format, "text, or json: one object per line")
+      .one_of({"text", "json"})
+      .shows_default();
+  const auto place = add_coordinator_options(command, invocation);
+  command.set_footer(
       "Queue and priority stand in the file (spec.queue, spec.priority). Exit codes: 0 submitted, or with --watch\n"
       "succeeded; 1 the run failed, 2 mistakes in the file, 4 no coordinator answered, 5 refused, 130 left or "
       "cancelled.");
-  command->callback([&invocation, place, options] { SubmitCommand(invocation, *place, *options).execute(); });
+  command.on_given([&invocation, place, options] { SubmitCommand(invocation, *place, *options).execute(); });
 }
 
 }  // namespace gridquant::cli

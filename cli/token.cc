@@ -4,8 +4,6 @@
 #include <memory>
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "coordinator/auth/tokens.h"
@@ -33,15 +31,15 @@ void print_token(const TokenOptions& options, Invocation& invocation) {
 
 }  // namespace
 
-void add_token(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("token", "Makes a token: prints it, and the coordinator's line for it");
+void add_token(Command app, Invocation& invocation) {
+  const Command command = app.add_command("token", "Makes a token: prints it, and the coordinator's line for it");
   const auto options = std::make_shared<TokenOptions>();
-  command->add_option("NAME", options->name, "Whose it is")->required();
-  command->add_option("--role", options->role, "viewer looks, operator also changes")
-      ->check(CLI::IsMember({"viewer", "operator"}))
-      ->capture_default_str();
-  command->footer("  gridquant token alice --role operator > alice.token      # the line is on standard error");
-  command->callback([options, &invocation] { print_token(*options, invocation); });
+  command.add_option("NAME", options->name, "Whose it is").required();
+  command.add_option("--role", options->role, "viewer looks, operator also changes")
+      .one_of({"viewer", "operator"})
+      .shows_default();
+  command.set_footer("  gridquant token alice --role operator > alice.token      # the line is on standard error");
+  command.on_given([options, &invocation] { print_token(*options, invocation); });
 }
 
 }  // namespace gridquant::cli

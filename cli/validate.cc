@@ -2,8 +2,6 @@
 #include <memory>
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "coordinator/spec/batch.h"
@@ -84,15 +82,14 @@ void run_validate(const ValidateOptions& options, Invocation& invocation) {
 
 }  // namespace
 
-void add_validate(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("validate", "Reports every error of pipeline files; runs nothing");
+void add_validate(Command app, Invocation& invocation) {
+  const Command command = app.add_command("validate", "Reports every error of pipeline files; runs nothing");
   auto options = std::make_shared<ValidateOptions>();
-  command->add_option("FILE", options->files, "Pipeline files")->required();
-  command->add_option("-p,--param", options->params, "key=value: check this value of a parameter too")
-      ->allow_extra_args(false);
-  add_format_option(*command, options->format);
-  command->footer("Exit codes: 0 all files are valid, 2 otherwise.");
-  command->callback([options, &invocation] { run_validate(*options, invocation); });
+  command.add_option("FILE", options->files, "Pipeline files").required();
+  command.add_option("-p,--param", options->params, "key=value: check this value of a parameter too").one_each();
+  add_format_option(command, options->format);
+  command.set_footer("Exit codes: 0 all files are valid, 2 otherwise.");
+  command.on_given([options, &invocation] { run_validate(*options, invocation); });
 }
 
 }  // namespace gridquant::cli

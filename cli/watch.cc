@@ -1,8 +1,6 @@
 // gridquant watch: follows a run or a batch of a coordinator.
 #include <ostream>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/command.h"
 #include "cli/common_options.h"
 #include "cli/follow_command.h"
@@ -95,17 +93,17 @@ void FollowCommand::show_report(const v1::Run& run) const {
   invocation_.out << eval::render_summary(report, invocation_.out_is_terminal) << std::flush;
 }
 
-void add_watch(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("watch", "Follows a run or a batch of a coordinator until it is over");
+void add_watch(Command app, Invocation& invocation) {
+  const Command command = app.add_command("watch", "Follows a run or a batch of a coordinator until it is over");
   const auto id = std::make_shared<std::string>();
   const auto format = std::make_shared<std::string>();
   const auto after = std::make_shared<uint64_t>(0);
-  command->add_option("RUN", *id, "Run or batch (default: the latest run)");
-  command->add_option("--after", *after, "Only what comes after this event of the run (\"number\" in -o json)");
-  const auto place = add_coordinator_options(*command, invocation);
-  add_format_option(*command, *format);
-  command->footer("Ctrl-C leaves the run going. Exit codes: 0 succeeded, 1 failed, 130 cancelled or left.");
-  command->callback([&invocation, id, place, format, after] {
+  command.add_option("RUN", *id, "Run or batch (default: the latest run)");
+  command.add_option("--after", *after, "Only what comes after this event of the run (\"number\" in -o json)");
+  const auto place = add_coordinator_options(command, invocation);
+  add_format_option(command, *format);
+  command.set_footer("Ctrl-C leaves the run going. Exit codes: 0 succeeded, 1 failed, 130 cancelled or left.");
+  command.on_given([&invocation, id, place, format, after] {
     SignalInterrupts interrupts;  // before gRPC's threads: they must not take signals
     const auto client = connect(*place);
     FollowCommand(invocation, *client, interrupts, *format).execute(*id, *after);

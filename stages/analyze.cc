@@ -37,7 +37,7 @@ json to_json(const model::TensorSpec& spec, const formats::TensorEntry& entry, c
 }
 
 // A piece of the reading: a tensor's statistics, or a file's size and digest, on which later stages' keys stand.
-struct Piece {
+struct ReadPiece {
   bool file = false;
   size_t index = 0;  // in the model's files or in its tensors
   int64_t bytes = 0;
@@ -64,7 +64,7 @@ class Reading {
     for (size_t i = 0; i < specs_.size(); ++i) {
       pieces_.push_back({false, i, static_cast<int64_t>(source_.tensors->find(specs_[i].name)->bytes)});
     }
-    std::ranges::stable_sort(pieces_, std::greater<>(), &Piece::bytes);
+    std::ranges::stable_sort(pieces_, std::greater<>(), &ReadPiece::bytes);
     dealt_.resize(static_cast<size_t>(context_.comm.size()));
     std::vector<int64_t> loads(dealt_.size());
     for (size_t p = 0; p < pieces_.size(); ++p) {
@@ -150,7 +150,7 @@ class Reading {
   StageContext& context_;
   const ModelSource& source_;
   const std::vector<model::TensorSpec>& specs_;
-  std::vector<Piece> pieces_;               // the largest first
+  std::vector<ReadPiece> pieces_;               // the largest first
   std::vector<std::vector<size_t>> dealt_;  // pieces of each rank
   std::vector<Found> found_;                // of each piece
 };

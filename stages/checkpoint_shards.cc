@@ -12,10 +12,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kWeightSuffix = ".weight";
 
 std::string module_of(const std::string& name) {
-  return name.substr(0, name.size() - kWeightSuffix.size());
+  return name.substr(0, name.size() - formats::kWeightSuffix.size());
 }
 
 int shard_of(int64_t b) {

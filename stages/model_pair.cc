@@ -13,7 +13,6 @@
 namespace gridquant::stages {
 namespace {
 
-constexpr std::string_view kWeightSuffix = ".weight";
 constexpr int64_t kLogitsBytes = 32 << 20;  // of one model's logits per thread
 constexpr int64_t kHeadBytes = 256 << 20;   // of lm_head in fp32: it is used in parts of the vocabulary
 constexpr int64_t kMinChunk = 16;
@@ -61,15 +60,15 @@ StatusOr<LoadedPair> load_pair(const ModelSource& original, const QuantizedSourc
   GQ_ASSIGN_OR_RETURN(pair.original, load_block(original, b, {}));
   const formats::TensorSource& checkpoint = *quantized.source.tensors;
   const auto is_packed = [&](const std::string& name) {
-    return name.ends_with(kWeightSuffix) &&
-           checkpoint.contains(absl::StrCat(name.substr(0, name.size() - kWeightSuffix.size()), ".qweight"));
+    return name.ends_with(formats::kWeightSuffix) &&
+           checkpoint.contains(absl::StrCat(name.substr(0, name.size() - formats::kWeightSuffix.size()), ".qweight"));
   };
   LoadFilter filter;
   filter.weight = [&](const std::string& name) { return !is_packed(name); };
   GQ_ASSIGN_OR_RETURN(pair.quantized, load_block(quantized.source, b, filter));
   for (const model::TensorSpec& spec : quantized.source.block(b)) {
     if (spec.role != model::TensorRole::kLinear || !is_packed(spec.name)) continue;
-    const std::string module = spec.name.substr(0, spec.name.size() - kWeightSuffix.size());
+    const std::string module = spec.name.substr(0, spec.name.size() - formats::kWeightSuffix.size());
     GQ_ASSIGN_OR_RETURN(formats::GptqWeight packed, formats::read_gptq(checkpoint, module, quantized.bits));
     pair.quantized.weights.emplace(spec.name, deferred(std::move(packed)));
   }

@@ -11,12 +11,12 @@ namespace {
 
 constexpr uint32_t kMatchLimit = 100'000;  // steps: far more than a tensor's name needs
 
+}  // namespace
+
 struct FreeCode {
   void operator()(pcre2_code* code) const { pcre2_code_free(code); }
 };
 using Code = std::unique_ptr<pcre2_code, FreeCode>;
-
-}  // namespace
 
 struct NameMatcher::State {
   std::vector<Code> codes;

@@ -20,7 +20,6 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxListed = 10;
-constexpr std::string_view kWeightSuffix = ".weight";
 
 quant::SolverOptions solver_options(const json& with) {
   quant::SolverOptions options;
@@ -76,7 +75,7 @@ class Decisions {
       tensor.cols = spec.shape[1];
       if (excluded) {
         tensor.reason = absl::StrCat("excluded by /", exclude_[*excluded], "/");
-      } else if (!spec.name.ends_with(kWeightSuffix)) {
+      } else if (!spec.name.ends_with(formats::kWeightSuffix)) {
         tensor.reason = "name does not end in .weight";
       } else {
         tensor.quantize = true;
@@ -134,7 +133,7 @@ void add_entries(const PlannedTensor& planned, const ModelSource& source, const 
     entries.emplace_back(planned.name, *source.tensors->find(planned.name));
     return;
   }
-  const std::string module = planned.name.substr(0, planned.name.size() - kWeightSuffix.size());
+  const std::string module = planned.name.substr(0, planned.name.size() - formats::kWeightSuffix.size());
   for (auto& entry : formats::gptq_entries(module, grid, planned.rows, planned.cols)) {
     entries.push_back(std::move(entry));
   }

@@ -1,5 +1,6 @@
 // Runs, stages, attempts, events.
 #include "coordinator/rpc/convert.h"
+#include "coordinator/rpc/errors.h"
 #include "coordinator/store/workdir.h"
 
 namespace gridquant::rpc {
@@ -13,12 +14,7 @@ std::string dump(const json& value) {
              : value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-// Text of workers and files, which may be anything, as UTF-8.
-std::string utf8(const std::string& text) {
-  return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace)).get<std::string>();
-}
-
-void to_proto(const sched::Attempt& from, v1::Attempt& to) {
+void attempt_to_proto(const sched::Attempt& from, v1::Attempt& to) {
   to.set_number(from.number);
   to.set_epoch(from.epoch);
   to.set_node(from.node);
@@ -34,10 +30,10 @@ void to_proto(const sched::Attempt& from, v1::Attempt& to) {
   to.set_message(utf8(from.message));
 }
 
-void to_proto(const sched::Stage& from, const std::string& store, v1::Stage& to) {
+void stage_to_proto(const sched::Stage& from, const std::string& store, v1::Stage& to) {
   to.set_name(from.plan.name);
   to.set_uses(from.plan.uses);
-  to.set_state(rpc::to_proto(from.state));
+  to.set_state(to_proto(from.state));
   to.set_reason(utf8(from.reason));
   to.set_cached(from.cached);
   to.set_key(from.key);
@@ -46,11 +42,11 @@ void to_proto(const sched::Stage& from, const std::string& store, v1::Stage& to)
   to.set_not_before_ms(from.state == sched::StageState::kWaiting ? from.not_before_ms : 0);
   to.set_summary_json(dump(from.summary));
   to.set_cache_note_json(dump(from.cache_note));
-  for (const sched::Attempt& attempt : from.attempts) to_proto(attempt, *to.add_attempts());
+  for (const sched::Attempt& attempt : from.attempts) attempt_to_proto(attempt, *to.add_attempts());
   to.set_artifact_folder(store::artifact_folder(store, from.plan.uses, from.key));
 }
 
-v1::DeliveryState to_proto(sched::Delivery delivery) {
+v1::DeliveryState delivery_to_proto(sched::Delivery delivery) {
   switch (delivery) {
     case sched::Delivery::kNone:
       return v1::DELIVERY_STATE_UNSPECIFIED;
@@ -109,7 +105,7 @@ void to_proto(const sched::Run& from, v1::Run& to) {
   for (const auto& [key, value] : from.pipeline.labels) (*to.mutable_labels())[key] = value;
   to.set_params_json(dump(from.pipeline.params));
   if (from.options.is_object()) to.set_output(from.options.value("output", ""));
-  to.set_delivery(to_proto(from.delivery));
+  to.set_delivery(delivery_to_proto(from.delivery));
   to.set_delivery_error(utf8(from.delivery_error));
   to.set_last_sequence(from.events);
   to.set_stages_over(static_cast<int>(from.stages.size() - from.open_stages));
@@ -117,7 +113,7 @@ void to_proto(const sched::Run& from, v1::Run& to) {
 }
 
 void stages_to_proto(const sched::Run& from, const std::string& store, v1::Run& to) {
-  for (const sched::Stage& stage : from.stages) to_proto(stage, store, *to.add_stages());
+  for (const sched::Stage& stage : from.stages) stage_to_proto(stage, store, *to.add_stages());
 }
 
 void to_proto(const sched::Record& from, v1::Event& to) {

@@ -8,12 +8,6 @@
 namespace gridquant::rpc {
 namespace {
 
-// gRPC refuses text that is no UTF-8 in fields of type string.
-std::string utf8(std::string text) {
-  const nlohmann::json quoted = text;
-  return nlohmann::json::parse(quoted.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-}
-
 // The message goes over the wire percent-encoded: not longer than kMaxMessageBytes, cut where a character begins.
 std::string shortened(std::string text) {
   if (text.size() <= kMaxMessageBytes) return text;
@@ -23,6 +17,11 @@ std::string shortened(std::string text) {
 }
 
 }  // namespace
+
+std::string utf8(std::string text) {
+  const nlohmann::json quoted = text;
+  return nlohmann::json::parse(quoted.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
 
 void to_proto(const spec::Diagnostic& from, v1::Diagnostic& to) {
   to.set_code(from.code);

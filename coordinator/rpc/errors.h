@@ -18,6 +18,9 @@ grpc::Status to_grpc(const Status& status, const std::vector<spec::Diagnostic>& 
 
 void to_proto(const spec::Diagnostic& from, v1::Diagnostic& to);
 
+// Text of workers and files, which may be anything, as UTF-8: gRPC refuses other text in fields of type string.
+std::string utf8(std::string text);
+
 // Printable ASCII, 1 to kMaxRequestId characters; InvalidArgument if not.
 Status check_request_id(const std::string& id);
 

@@ -21,9 +21,9 @@ grpc::ServerUnaryReactor* NodeService::DrainNode(Context* context, const v1::Dra
                                                  v1::DrainNodeResponse*) {
   if (request->deadline_ms() < 0 || request->deadline_ms() > kLongestDrainMs) {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    reactor->Finish(to_grpc(absl::InvalidArgumentError("deadline_ms must be 0 (none) to " +
-                                                       std::to_string(kLongestDrainMs) + " ms from now, not " +
-                                                       std::to_string(request->deadline_ms()))));
+    reactor->Finish(
+        to_grpc(absl::InvalidArgumentError("deadline_ms must be 0 (none) to " + std::to_string(kLongestDrainMs) +
+                                           " ms from now, not " + std::to_string(request->deadline_ms()))));
     return reactor;
   }
   sched::DrainRequested input{.node = request->node(), .request = request->request_id()};

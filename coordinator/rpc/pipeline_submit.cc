@@ -21,9 +21,9 @@ StatusOr<control::PipelineText> file_from(const v1::PipelineFile& from) {
   return to;
 }
 
-void to_proto(const control::Checked& from, v1::ValidateResponse& to) {
+void checked_to_proto(const control::Checked& from, v1::ValidateResponse& to) {
   to.set_kind(from.kind);
-  for (const spec::Diagnostic& diagnostic : from.diagnostics) rpc::to_proto(diagnostic, *to.add_diagnostics());
+  for (const spec::Diagnostic& diagnostic : from.diagnostics) to_proto(diagnostic, *to.add_diagnostics());
   for (const spec::Pipeline& pipeline : from.pipelines) {
     if (from.kind == "Batch") to.add_names(pipeline.name);
     if (from.kind == "Batch") continue;
@@ -63,11 +63,11 @@ grpc::ServerUnaryReactor* PipelineService::Validate(Context* context, const v1::
   return calls_.unary(context, [&](const Finish& finish) {
     StatusOr<control::PipelineText> file = file_from(request->file());
     if (!file.ok()) return finish(to_grpc(file.status()));
-    calls_.control().submissions().validate(
-        *std::move(file), [finish, response](const StatusOr<control::Checked>& checked) {
-          if (checked.ok()) to_proto(*checked, *response);
-          finish(to_grpc(checked.status()));
-        });
+    calls_.control().submissions().validate(*std::move(file),
+                                            [finish, response](const StatusOr<control::Checked>& checked) {
+                                              if (checked.ok()) checked_to_proto(*checked, *response);
+                                              finish(to_grpc(checked.status()));
+                                            });
   });
 }
 

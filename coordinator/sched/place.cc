@@ -23,7 +23,7 @@ namespace {
 
 using nlohmann::json;
 
-json to_json(const std::vector<Member>& members) {
+json members_json(const std::vector<Member>& members) {
   json list = json::array();
   for (const Member& member : members) {
     list.push_back({{"node", member.node},
@@ -171,7 +171,7 @@ void Step::grant(Run& run, Stage& stage, std::vector<Member> members) {
   json body = {{"node", node},
                {"epoch", epoch},
                {"deadlineMs", stage.plan.timeout_ms > 0 ? now_ms_ + stage.plan.timeout_ms : 0},
-               {"members", to_json(members)}};
+               {"members", members_json(members)}};
   if (stage.fresh) body["fresh"] = true;
   if (!emit(RecordType::kAttemptGranted, run.id, stage.plan.name, std::move(body)) || !embedded) return;
   result_.actions.push_back(StartAttempt{run.id, stage.plan.name, node, stage.attempts.back().number, epoch,

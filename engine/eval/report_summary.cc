@@ -21,7 +21,7 @@ struct Paint {
   std::string warn(const std::string& s) const { return color ? absl::StrCat("\033[33m", s, "\033[0m") : s; }
 };
 
-std::string shown(const std::optional<double>& value, int digits) {
+std::string plain(const std::optional<double>& value, int digits) {
   return value ? format_significant(*value, digits) : "-";
 }
 
@@ -57,8 +57,8 @@ void add_size(const json& report, const Paint& paint, std::string& out) {
 void add_quality(const json& report, const Paint& paint, std::string& out) {
   const std::vector<LanguageResult> results = language_results(report);
   for (const LanguageResult& r : results) {
-    absl::StrAppendFormat(&out, "  %-22s %14s %14s   %s\n", "perplexity, " + r.name, shown(r.perplexity_original, 5),
-                          shown(r.perplexity_quantized, 5),
+    absl::StrAppendFormat(&out, "  %-22s %14s %14s   %s\n", "perplexity, " + r.name, plain(r.perplexity_original, 5),
+                          plain(r.perplexity_quantized, 5),
                           r.perplexity_increase ? format_increase(*r.perplexity_increase) : "-");
   }
   if (results.empty()) return;
@@ -67,7 +67,7 @@ void add_quality(const json& report, const Paint& paint, std::string& out) {
                                              "top-1 agreement", "tokens")),
                   "\n");
   for (const LanguageResult& r : results) {
-    absl::StrAppendFormat(&out, "  %-22s %14s %14s %17s %10s\n", r.name, shown(r.kl_mean, 3), shown(r.kl_max, 3),
+    absl::StrAppendFormat(&out, "  %-22s %14s %14s %17s %10s\n", r.name, plain(r.kl_mean, 3), plain(r.kl_max, 3),
                           r.top1_agreement ? format_share(*r.top1_agreement, 1) : "-",
                           r.tokens ? format_count(*r.tokens) : "-");
   }

@@ -15,7 +15,7 @@ using json = nlohmann::ordered_json;  // of alpha patterns the first that fits c
 using tensor::DType;
 using tensor::Tensor;
 
-constexpr char kConfigFile[] = "adapter_config.json";
+constexpr char kAdapterConfig[] = "adapter_config.json";
 constexpr char kWeightsFile[] = "adapter_model.safetensors";
 constexpr char kModelPrefix[] = "base_model.model.";
 constexpr char kDown[] = ".lora_A.weight";
@@ -246,9 +246,9 @@ class Matcher {
 }  // namespace
 
 StatusOr<Source> apply_adapter(base::Env& env, Source base, const std::string& folder) {
-  const std::string config_path = base::join_path(folder, kConfigFile);
+  const std::string config_path = base::join_path(folder, kAdapterConfig);
   if (!env.exists(config_path)) {
-    return absl::NotFoundError(absl::StrCat(folder, ": there is no ", kConfigFile, ": this is not a PEFT adapter"));
+    return absl::NotFoundError(absl::StrCat(folder, ": there is no ", kAdapterConfig, ": this is not a PEFT adapter"));
   }
   if (!env.exists(base::join_path(folder, kWeightsFile))) {
     return absl::NotFoundError(absl::StrCat(folder, ": there is no ", kWeightsFile,

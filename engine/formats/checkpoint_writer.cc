@@ -20,7 +20,6 @@ constexpr JsonLimits kManifestLimits{.depth = 4};
 constexpr char kStateFolder[] = ".gridquant";
 constexpr char kWriterFile[] = "writer.json";
 constexpr char kIndexFile[] = "model.safetensors.index.json";
-constexpr char kConfigFile[] = "config.json";
 constexpr char kQuantizeConfigFile[] = "quantize_config.json";
 
 std::string manifest_name(int index) {

@@ -15,7 +15,6 @@ using nlohmann::ordered_json;
 using tensor::DType;
 using tensor::Tensor;
 
-constexpr char kConfigFile[] = "config.json";
 constexpr char kQuantization[] = "quantization_config";
 constexpr std::string_view kWeight = ".weight";
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,8 @@
 #include "engine/quant/quantized_weight.h"
 
 namespace gridquant::formats {
+
+inline constexpr std::string_view kWeightSuffix = ".weight";  // of a linear layer's tensor; before it: the module
 
 // qweight int32 [K*b/32, N], qzeros int32 [G, N*b/32] (true zero - 1), scales fp16 [G, N], g_idx int32 [K], named
 // "<module>.qweight" and so on. `module` is the tensor's name without ".weight". Needs K and N divisible by 32.

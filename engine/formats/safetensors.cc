@@ -7,16 +7,16 @@
 namespace gridquant::formats {
 namespace {
 
-constexpr uint64_t kLengthBytes = 8;
+constexpr uint64_t kHeadBytes = 8;
 
 }  // namespace
 
 StatusOr<SafetensorsFile> SafetensorsFile::open(base::Env& env, const std::string& path) {
   GQ_ASSIGN_OR_RETURN(std::shared_ptr<const base::RandomAccessFile> file, env.open(path));
-  std::string head(std::min(file->size(), kLengthBytes), '\0');
+  std::string head(std::min(file->size(), kHeadBytes), '\0');
   GQ_RETURN_IF_ERROR(file->read(0, std::as_writable_bytes(std::span(head))));
   GQ_ASSIGN_OR_RETURN(const uint64_t length, safetensors_header_length(head, file->size(), path));
-  head.resize(kLengthBytes + length);
+  head.resize(kHeadBytes + length);
   GQ_RETURN_IF_ERROR(file->read(0, std::as_writable_bytes(std::span(head))));
   SafetensorsFile opened;
   GQ_ASSIGN_OR_RETURN(opened.header_, parse_safetensors_header(head, file->size(), path));

@@ -13,7 +13,6 @@
 namespace gridquant::formats {
 namespace {
 
-constexpr char kConfigFile[] = "config.json";
 
 // Files of a model that a loader of the result needs too.
 bool is_companion(const std::string& name) {

@@ -20,6 +20,8 @@
 
 namespace gridquant::formats {
 
+inline constexpr char kConfigFile[] = "config.json";
+
 // Named float tensors, in two forms: as `read` gives them they are written into a result that keeps them; as `read_f32`
 // gives them they are computed with. For a plain checkpoint one is the widened other; where the source must compute a
 // tensor (block-quantized, scaled, merged), read_f32 is the computed value and read that value rounded once to find()'s

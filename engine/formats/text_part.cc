@@ -11,7 +11,6 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-constexpr char kConfigFile[] = "config.json";
 constexpr char kWrapper[] = "Gemma3ForConditionalGeneration";
 constexpr char kTextModel[] = "Gemma3ForCausalLM";
 // The first prefix that fits is replaced.

@@ -14,7 +14,7 @@
 namespace gridquant::text {
 namespace {
 
-constexpr size_t kMaxSteps = 32;
+constexpr size_t kMaxDecoders = 32;
 constexpr uint64_t kMaxStrip = 1 << 20;
 constexpr const char* kSpaceMark = "\xE2\x96\x81";  // U+2581
 
@@ -119,7 +119,7 @@ Status Decoder::add(const JsonNode& node) {
     for (const JsonNode& part : parts) GQ_RETURN_IF_ERROR(add(part));
     return absl::OkStatus();
   }
-  if (steps_.size() >= kMaxSteps) return node.unimplemented("more than 32 decoders are not supported");
+  if (steps_.size() >= kMaxDecoders) return node.unimplemented("more than 32 decoders are not supported");
   GQ_ASSIGN_OR_RETURN(Step step, parse_step(node, type));
   steps_.push_back(std::move(step));
   return absl::OkStatus();

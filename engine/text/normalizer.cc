@@ -13,7 +13,7 @@
 namespace gridquant::text {
 namespace {
 
-constexpr size_t kMaxSteps = 32;
+constexpr size_t kMaxNormalizers = 32;
 
 struct FormName {
   std::string_view name;
@@ -104,7 +104,7 @@ Status Normalizer::add(const JsonNode& node) {
 }
 
 Status Normalizer::add_step(const JsonNode& node, const std::string& type) {
-  if (steps_.size() >= kMaxSteps) return node.unimplemented("more than 32 normalizers are not supported");
+  if (steps_.size() >= kMaxNormalizers) return node.unimplemented("more than 32 normalizers are not supported");
   if (type == "Strip") return add_strip(node);
   if (type == "Replace") return add_replace_of(node);
   if (type == "Prepend") {

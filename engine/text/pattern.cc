@@ -11,13 +11,14 @@
 #include "engine/text/utf8.h"
 
 namespace gridquant::text {
-namespace {
 
-struct Release {
+struct FreePcre2 {
   void operator()(pcre2_code* code) const { pcre2_code_free(code); }
   void operator()(pcre2_compile_context* context) const { pcre2_compile_context_free(context); }
   void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
 };
+
+namespace {
 
 std::string message_of(int error) {
   std::array<PCRE2_UCHAR, 256> text{};
@@ -32,11 +33,11 @@ PCRE2_SPTR code_units_of(std::string_view text) {
 }  // namespace
 
 struct MatchScratch::State {
-  std::unique_ptr<pcre2_match_data, Release> data;
+  std::unique_ptr<pcre2_match_data, FreePcre2> data;
 };
 
 struct Pattern::State {
-  std::unique_ptr<pcre2_code, Release> code;
+  std::unique_ptr<pcre2_code, FreePcre2> code;
   bool jit = false;
 };
 
@@ -55,7 +56,7 @@ Pattern::Pattern(Pattern&&) noexcept = default;
 Pattern& Pattern::operator=(Pattern&&) noexcept = default;
 
 StatusOr<Pattern> Pattern::compile(const std::string& pattern) {
-  std::unique_ptr<pcre2_compile_context, Release> context(pcre2_compile_context_create(nullptr));
+  std::unique_ptr<pcre2_compile_context, FreePcre2> context(pcre2_compile_context_create(nullptr));
   if (context == nullptr) return absl::ResourceExhaustedError("no memory for a regular expression");
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);  // whatever this PCRE2 was built with
   int error = 0;

@@ -13,7 +13,7 @@
 namespace gridquant::text {
 namespace {
 
-constexpr size_t kMaxSteps = 32;  // run_step calls itself once for each
+constexpr size_t kMaxPreTokenizers = 32;  // run_step calls itself once for each
 constexpr const char* kGpt2Pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 // Rust's char::is_numeric: numbers of Unicode 17 too.
 constexpr const char* kNumber = R"([\p{N}\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}])";
@@ -29,7 +29,7 @@ StatusOr<PreTokenizer> PreTokenizer::parse(const JsonNode& node) {
 Status PreTokenizer::add(const JsonNode& node) {
   GQ_ASSIGN_OR_RETURN(const std::string type, node.type());
   if (has_byte_level_) return node.unimplemented("a pre_tokenizer after ByteLevel is not supported");
-  if (steps_.size() >= kMaxSteps) return node.unimplemented("more than 32 pre_tokenizers are not supported");
+  if (steps_.size() >= kMaxPreTokenizers) return node.unimplemented("more than 32 pre_tokenizers are not supported");
   if (type == "Sequence") {
     GQ_ASSIGN_OR_RETURN(const std::vector<JsonNode> parts, node.array_at("pretokenizers"));
     for (const JsonNode& part : parts) GQ_RETURN_IF_ERROR(add(part));

@@ -19,7 +19,7 @@
 namespace gridquant::node {
 namespace {
 
-using Stream = grpc::ServerReaderWriter<v1::RunDaemonResponse, v1::RunDaemonRequest>;
+using DaemonStream = grpc::ServerReaderWriter<v1::RunDaemonResponse, v1::RunDaemonRequest>;
 
 constexpr size_t kMaxWaiting = 1'000;  // lines of a daemon that its caller does not take
 constexpr int kMaxMessageBytes = 1 << 20;
@@ -51,7 +51,7 @@ class Call final : public DaemonCall {
   }
 
   // Writes what comes until the end, or until the caller is gone: then CANCELLED.
-  grpc::Status relay(grpc::ServerContext& context, Stream& stream) {
+  grpc::Status relay(grpc::ServerContext& context, DaemonStream& stream) {
     while (true) {
       v1::RunDaemonResponse response;
       {
@@ -89,7 +89,7 @@ class Service final : public v1::AgentService::Service {
  public:
   Service(std::string node, Inbox& inbox) : node_(std::move(node)), inbox_(inbox) {}
 
-  grpc::Status RunDaemon(grpc::ServerContext* context, Stream* stream) override {
+  grpc::Status RunDaemon(grpc::ServerContext* context, DaemonStream* stream) override {
     v1::RunDaemonRequest first;
     if (!stream->Read(&first) || !first.has_start()) {
       return {grpc::StatusCode::INVALID_ARGUMENT, "the first message must say what to start"};

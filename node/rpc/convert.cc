@@ -41,7 +41,7 @@ void fill(const sched::AttemptReport& report, v1::AttemptReport& to) {
   for (const std::string& input : report.corrupt_inputs) to.add_corrupt_inputs(input);
 }
 
-sched::DesiredAttempt from_proto(const v1::DesiredAttempt& attempt) {
+sched::DesiredAttempt attempt_from_proto(const v1::DesiredAttempt& attempt) {
   sched::DesiredAttempt to{.epoch = attempt.epoch(), .run = attempt.run(), .stage = attempt.stage()};
   to.key = attempt.key();
   to.number = attempt.number();
@@ -121,7 +121,7 @@ Desired from_proto(const v1::DesiredState& state) {
   to.state.session = state.session();
   to.state.revision = {state.revision().incarnation(), state.revision().number()};
   for (const v1::DesiredAttempt& attempt : state.attempts()) {
-    to.state.attempts.push_back(from_proto(attempt));
+    to.state.attempts.push_back(attempt_from_proto(attempt));
     to.tasks[attempt.epoch()] = task_of(attempt);
   }
   return to;

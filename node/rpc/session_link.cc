@@ -20,7 +20,7 @@
 namespace gridquant::node {
 namespace {
 
-using Stream = grpc::ClientReaderWriter<v1::SessionRequest, v1::SessionResponse>;
+using SessionStream = grpc::ClientReaderWriter<v1::SessionRequest, v1::SessionResponse>;
 
 constexpr size_t kMaxProgress = 1'000;
 constexpr absl::Duration kLastWords = absl::Seconds(1);
@@ -91,7 +91,7 @@ class Link final : public SessionLink {
   }
 
   grpc::Status one_stream(grpc::ClientContext& context, bool& heard) {
-    const std::unique_ptr<Stream> stream = stub_->Session(&context);
+    const std::unique_ptr<SessionStream> stream = stub_->Session(&context);
     {
       absl::MutexLock lock(&mutex_);
       logs_.clear();
@@ -130,7 +130,7 @@ class Link final : public SessionLink {
     return broken_ || closing_ || report_.has_value() || (reported_ && (!logs_.empty() || !progress_.empty()));
   }
 
-  void write_all(Stream& stream) {
+  void write_all(SessionStream& stream) {
     while (true) {
       v1::SessionRequest request;
       {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/base/env.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -20,7 +21,7 @@ struct Sample {
 };
 
 std::vector<Sample> corpus_of(const Target& target) {
-  const std::string folder = std::string(GRIDQUANT_SOURCE_DIR) + "/tests/fuzz/corpus/" + target.name;
+  const std::string folder = absl::StrCat(GRIDQUANT_SOURCE_DIR, "/tests/fuzz/corpus/", target.name);
   std::vector<Sample> samples;
   const auto names = base::posix_env().list(folder);
   EXPECT_TRUE(names.ok()) << names.status();

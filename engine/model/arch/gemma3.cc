@@ -13,7 +13,7 @@ namespace {
 
 // Blocks without a window have the base "rope_theta" and the scaling, the others "rope_local_base_freq"; transformers 5
 // writes "rope_parameters" with an object for each kind.
-void read_rotary(ConfigFields& fields, ModelConfig& config) {
+void read_two_rotaries(ConfigFields& fields, ModelConfig& config) {
   static const nlohmann::json kNothing = nlohmann::json::object();
   const auto object_in = [&](const nlohmann::json* holder, const std::string& name) -> const nlohmann::json* {
     if (holder == nullptr) return &kNothing;
@@ -47,7 +47,7 @@ class Gemma3Architecture : public DecoderArchitecture {
 
   void read_config(ConfigFields& fields, ModelConfig& config) const override {
     read_decoder_fields(fields, {262208, 2304, 9216, 26, 8, 4, 256, 131072, 1e-6, true}, config);
-    read_rotary(fields, config);
+    read_two_rotaries(fields, config);
     require_activation(fields, "hidden_activation", "gelu_pytorch_tanh");
     refuse_flag(fields, "use_bidirectional_attention");
     config.attention_bias = fields.flag("attention_bias", false);

@@ -9,7 +9,7 @@ namespace gridquant::model {
 namespace {
 
 // As Phi3Config: "su" and "yarn" are old names of LongRoPE, and there is no other scaling.
-void read_rotary(ConfigFields& fields, ModelConfig& config) {
+void read_long_rotary(ConfigFields& fields, ModelConfig& config) {
   RopeDefaults defaults;
   defaults.theta = fields.number("rope_theta", defaults.theta);
   defaults.rotated_share = fields.number("partial_rotary_factor", 1.0);
@@ -45,7 +45,7 @@ class Phi3Architecture : public DecoderArchitecture {
     defaults.max_positions = 4096;
     defaults.rms_norm_eps = 1e-5;
     read_decoder_fields(fields, defaults, config);
-    read_rotary(fields, config);
+    read_long_rotary(fields, config);
     require_activation(fields, "hidden_act", "silu");
     const int64_t window = fields.positive_or_none("sliding_window", 0);
     if (window > 0) config.windows.assign(static_cast<size_t>(config.block_count), window);

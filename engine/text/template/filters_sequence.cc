@@ -250,7 +250,7 @@ StatusOr<Value> attr_filter(const Value& value, const Arguments& arguments, Budg
   return attribute_of(value, name);
 }
 
-constexpr std::pair<std::string_view, FilterFn> kFilters[] = {
+constexpr std::pair<std::string_view, FilterFn> kSequenceFilters[] = {
     {"attr", attr_filter},         {"count", length_filter},
     {"dictsort", dictsort_filter}, {"first", first_filter},
     {"items", items_filter},       {"last", last_filter},
@@ -265,7 +265,7 @@ constexpr std::pair<std::string_view, FilterFn> kFilters[] = {
 }  // namespace
 
 FilterFn find_sequence_filter(const std::string& name) {
-  for (const auto& [key, fn] : kFilters) {
+  for (const auto& [key, fn] : kSequenceFilters) {
     if (key == name) return fn;
   }
   return nullptr;

@@ -137,7 +137,7 @@ StatusOr<Value> wordcount_filter(const Value& value, const Arguments& arguments,
   return Value::of(words);
 }
 
-constexpr std::pair<std::string_view, FilterFn> kFilters[] = {
+constexpr std::pair<std::string_view, FilterFn> kTextFilters[] = {
     {"capitalize", capitalize_filter}, {"center", center_filter},      {"indent", indent_filter}, {"join", join_filter},
     {"lower", lower_filter},           {"replace", replace_filter},    {"title", title_filter},   {"trim", trim_filter},
     {"upper", upper_filter},           {"wordcount", wordcount_filter}};
@@ -145,7 +145,7 @@ constexpr std::pair<std::string_view, FilterFn> kFilters[] = {
 }  // namespace
 
 FilterFn find_text_filter(const std::string& name) {
-  for (const auto& [key, fn] : kFilters) {
+  for (const auto& [key, fn] : kTextFilters) {
     if (key == name) return fn;
   }
   return nullptr;

@@ -246,7 +246,7 @@ class Lexer {
       if (source_.substr(at_, text.size()) != text) continue;
       static constexpr std::string_view kOpen = "([{";
       static constexpr std::string_view kClose = ")]}";
-      if (kOpen.find(text) != std::string_view::npos) open += kClose[kOpen.find(text)];
+      if (const size_t which = kOpen.find(text); which < kClose.size()) open += kClose[which];
       if (kClose.find(text) != std::string_view::npos) {
         if (open.empty() || open.back() != text[0]) return fail(at_, "unexpected '" + std::string(text) + "'");
         open.pop_back();

@@ -9,12 +9,6 @@
 #include "engine/text/template/renderer.h"
 
 namespace gridquant::text::jinja {
-namespace {
-
-constexpr int kMaxLevel = 400;
-
-}  // namespace
-
 const Value* Renderer::lookup(const std::string& name) const {
   for (const Frame* frame = frame_.get(); frame != nullptr; frame = frame->parent.get()) {
     for (const auto& [key, value] : frame->names) {

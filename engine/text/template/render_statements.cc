@@ -11,8 +11,6 @@
 namespace gridquant::text::jinja {
 namespace {
 
-constexpr int kMaxLevel = 400;  // of statements and expressions in each other, macros' calls included
-
 void set_in(Frame& frame, const std::string& name, const Value& value) {
   for (auto& [key, held] : frame.names) {
     if (key != name) continue;

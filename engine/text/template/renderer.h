@@ -84,7 +84,9 @@ class Renderer {
   std::string out_;
   Value captured_;                 // what kCaptured stands for
   const Value* caller_ = nullptr;  // for the macro that a call block calls
-  int level_ = 0;                  // of nested calls of eval and run_node
+  // Of statements and expressions in each other, macros' calls included.
+  static constexpr int kMaxLevel = 400;
+  int level_ = 0;  // of nested calls of eval and run_node
   int loop_depth_ = 0;
   std::vector<std::shared_ptr<Namespace>> namespaces_;  // emptied in the end: they may hold each other
 };

@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <CLI/CLI.hpp>
 
 #include "cli/command.h"
 #include "tests/unit/spec/support.h"
@@ -26,11 +25,10 @@ Outcome run(std::vector<std::string> arguments) {
                         .own_folder = "",
                         .coordinator = "",
                         .security = auth::ClientSecurity()};
-  CLI::App app;
-  add_validate(app, invocation);
-  add_schema(app, invocation);
-  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
-  app.parse(arguments);
+  const CommandLine line("gridquant", "");
+  add_validate(line.root(), invocation);
+  add_schema(line.root(), invocation);
+  line.parse(std::move(arguments), out, err);
   return {invocation.exit_code, out.str(), err.str()};
 }
 

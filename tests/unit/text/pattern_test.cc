@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -97,7 +98,7 @@ TEST(Pattern, EndlessBacktrackingIsAnError) {
   const auto pattern = Pattern::compile("(?:a|a)*b|(a+)+$c");
   ASSERT_TRUE(pattern.ok());
   MatchScratch scratch;
-  const auto match = pattern->find(std::string(64, 'a') + "d", 0, scratch);
+  const auto match = pattern->find(absl::StrCat(std::string(64, 'a'), "d"), 0, scratch);
   EXPECT_TRUE(absl::IsResourceExhausted(match.status())) << match.status();
 }
 
