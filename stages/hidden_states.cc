@@ -1,11 +1,25 @@
 // Where activations lie. The decision is made buffer by buffer, in the order in which they are asked for.
 #include "stages/hidden_states.h"
 
+#include <sys/random.h>
+
+#include <cstdint>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 namespace gridquant::stages {
+namespace {
+
+// Ranks make files of the same names in one folder at the same moment, also on different machines: each needs its own.
+std::string unique_part() {
+  uint64_t number = 0;
+  while (::getrandom(&number, sizeof(number), 0) != static_cast<ssize_t>(sizeof(number))) {
+  }
+  return absl::StrCat(absl::Hex(number, absl::kZeroPad16));
+}
+
+}  // namespace
 
 StatusOr<ActivationMemory> ActivationBudget::make(const std::string& name, size_t bytes) {
   ActivationMemory memory;
@@ -14,7 +28,7 @@ StatusOr<ActivationMemory> ActivationBudget::make(const std::string& name, size_
     left_ -= bytes;
     return memory;
   }
-  const std::string path = base::join_path(folder_, absl::StrCat(name, ".scratch.tmp"));
+  const std::string path = base::join_path(folder_, absl::StrCat(name, "-", unique_part(), ".scratch.tmp"));
   auto scratch = base::make_scratch(env_, path, bytes);
   if (!scratch.ok()) {
     return annotate(scratch.status(), absl::StrCat("hiddenStatesBudget: ", bytes, " bytes of ", name,
