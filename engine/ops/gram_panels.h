@@ -2,9 +2,8 @@
 //   Element, kRowsPerStep    what one column of one step is packed into, and how many rows of x a step holds
 //   kStrip, kPanel           rows and columns of a register tile; kStrip divides kPanel
 //   kChunkSteps              steps at a time: one packed panel should stay in the L1 cache
-//   pack(x, to, stride)      the rows of x into panels [panel][step][kPanel], panels `stride` elements apart, columns
-//   past
-//                            the last zero
+//   pack(x, to, stride)      the rows of x into panels [panel][step][kPanel], panels `stride` elements apart; columns
+//                            past the last are zeros
 //   multiply(left, right, steps, add, sum, stride)   sum[kStrip][kPanel] = or += left^T right
 #pragma once
 
