@@ -98,12 +98,11 @@ class AttentionRun {
     const int64_t p_stride = compute == Compute::kBF16 ? 2 * stride : stride;
     const ProductShape pv{m, dim, keys, p_stride, dim, dim, false, false};
     GQ_RETURN_IF_ERROR(scratch_.multiply(compute, pv, reinterpret_cast<const std::byte*>(scores), v.data, results));
-    for (int64_t r = 0; r < m; ++r) {
-      const int64_t head = t.kv * group_ + t.first_head + r / t.rows;
-      Operand to = out_.row_range(t.begin + r % t.rows, 1);
-      to.data += static_cast<size_t>(head * dim) * operand_size(compute);
+    for (int64_t h = 0; h < t.heads; ++h) {
+      Operand to = out_.row_range(t.begin, t.rows);
+      to.data += static_cast<size_t>((t.kv * group_ + t.first_head + h) * dim) * operand_size(compute);
       to.cols = dim;
-      scale_row(results + r * dim, inverse_sums[r], to);
+      scale_rows(results + h * t.rows * dim, inverse_sums + h * t.rows, to);
     }
     return absl::OkStatus();
   }

@@ -75,14 +75,8 @@ void rope_rows(const tensor::Matrix<const float>& x, const HeadShape& shape, con
   }
 }
 
-void rope_f32(const tensor::Matrix<const float>& x, const HeadShape& shape, const RopeTable* table,
-              const Operand& out) {
-  rope_rows(x, shape, table, out.f32());
-}
-
-void rope_bf16(const tensor::Matrix<const float>& x, const HeadShape& shape, const RopeTable* table,
-               const Operand& out) {
-  rope_rows(x, shape, table, out.bf16());
+void rope_to(const tensor::Matrix<const float>& x, const HeadShape& shape, const RopeTable* table, const Operand& out) {
+  in_type_of(out, [&](const auto& to) HWY_ATTR { rope_rows(x, shape, table, to); });
 }
 
 }  // namespace gridquant::ops::HWY_NAMESPACE
@@ -91,8 +85,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gridquant::ops {
 
-HWY_EXPORT(rope_f32);
-HWY_EXPORT(rope_bf16);
+HWY_EXPORT(rope_to);
 
 RopeTable::RopeTable(std::span<const float> frequencies, int64_t max_tokens, float magnitude)
     : half_(static_cast<int64_t>(frequencies.size())),
@@ -132,11 +125,7 @@ Status rope(tensor::Matrix<const float> x, const HeadShape& shape, const RopeTab
                                                    ", but the table has ", table->max_tokens(),
                                                    " positions and rotates ", table->rotated()));
   }
-  if (out.compute == Compute::kBF16) {
-    HWY_DYNAMIC_DISPATCH(rope_bf16)(x, shape, table, out);
-  } else {
-    HWY_DYNAMIC_DISPATCH(rope_f32)(x, shape, table, out);
-  }
+  HWY_DYNAMIC_DISPATCH(rope_to)(x, shape, table, out);
   return absl::OkStatus();
 }
 

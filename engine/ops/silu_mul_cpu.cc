@@ -28,12 +28,8 @@ void silu_mul_rows(const tensor::Matrix<const float>& gate, const tensor::Matrix
   }
 }
 
-void silu_mul_f32(const tensor::Matrix<const float>& gate, const tensor::Matrix<const float>& up, const Operand& out) {
-  silu_mul_rows(gate, up, out.f32());
-}
-
-void silu_mul_bf16(const tensor::Matrix<const float>& gate, const tensor::Matrix<const float>& up, const Operand& out) {
-  silu_mul_rows(gate, up, out.bf16());
+void silu_mul_to(const tensor::Matrix<const float>& gate, const tensor::Matrix<const float>& up, const Operand& out) {
+  in_type_of(out, [&](const auto& to) HWY_ATTR { silu_mul_rows(gate, up, to); });
 }
 
 }  // namespace gridquant::ops::HWY_NAMESPACE
@@ -42,19 +38,14 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gridquant::ops {
 
-HWY_EXPORT(silu_mul_f32);
-HWY_EXPORT(silu_mul_bf16);
+HWY_EXPORT(silu_mul_to);
 
 Status silu_mul(tensor::Matrix<const float> gate, tensor::Matrix<const float> up, const Operand& out) {
   if (gate.rows != up.rows || gate.cols != up.cols || out.rows != up.rows || out.cols != up.cols) {
     return absl::InvalidArgumentError(absl::StrCat("silu_mul: gate ", gate.rows, " x ", gate.cols, ", up ", up.rows,
                                                    " x ", up.cols, ", out ", out.rows, " x ", out.cols));
   }
-  if (out.compute == Compute::kBF16) {
-    HWY_DYNAMIC_DISPATCH(silu_mul_bf16)(gate, up, out);
-  } else {
-    HWY_DYNAMIC_DISPATCH(silu_mul_f32)(gate, up, out);
-  }
+  HWY_DYNAMIC_DISPATCH(silu_mul_to)(gate, up, out);
   return absl::OkStatus();
 }
 

@@ -9,8 +9,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
-#include "engine/tensor/dtype.h"
+#include "engine/ops/product.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -42,11 +43,61 @@ HWY_INLINE void store_as(FloatVec v, tensor::BF16* to) {
   hn::StoreU(hn::TruncateTo(d16, out), d16, reinterpret_cast<uint16_t*>(to));
 }
 
+// A bf16 that the processor itself rounds, where library_has_bf16_products(): the same bits, but a number too small to
+// be normal becomes zero, which is what the products there take it for. Elsewhere it is rounded as any bf16.
+#if HWY_TARGET == HWY_AVX3
+struct NativeBF16 {
+  tensor::BF16 value;
+};
+HWY_INLINE void store_as(FloatVec v, NativeBF16* to) {
+  __m256i rounded;
+  asm("vcvtneps2bf16 %1, %0" : "=v"(rounded) : "v"(v.raw));  // no intrinsic: the target does not have the instruction
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), rounded);
+}
+#else
+using NativeBF16 = tensor::BF16;
+#endif
+
+// Two vectors, one after the other.
+template <typename Out>
+HWY_INLINE void store_as(FloatVec first, FloatVec second, Out* to) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (std::is_same_v<Out, NativeBF16>) {
+    __m512i rounded;
+    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(rounded) : "v"(first.raw), "v"(second.raw));
+    _mm512_storeu_si512(to, rounded);
+    return;
+  }
+#endif
+  store_as(first, to);
+  store_as(second, to + lanes());
+}
+
+// Calls f(matrix), the matrix being `out` in the type that it is stored in.
+template <typename F>
+HWY_INLINE void in_type_of(const Operand& out, const F& f) {
+  if (out.compute == Compute::kF32) return f(out.f32());
+  if (!std::is_same_v<NativeBF16, tensor::BF16> && library_has_bf16_products()) {
+    return f(tensor::Matrix<NativeBF16>{reinterpret_cast<NativeBF16*>(out.data), out.rows, out.cols, out.stride});
+  }
+  f(out.bf16());
+}
+
+// p * 2^n for an n that is an integer in [-126, 0], p in (0.7, 1.5) and no result below the normal numbers.
+HWY_INLINE FloatVec times_power_of_two(FloatVec p, FloatVec n) {
+#if HWY_TARGET == HWY_AVX3
+  return FloatVec{_mm512_scalef_ps(p.raw, n.raw)};
+#else
+  const FloatTag d;
+  const hn::RebindToSigned<FloatTag> di;
+  return hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::ConvertTo(di, n))));
+#endif
+}
+
 // exp(x) for x <= 0, relative error below 3e-7; below -87, where fp32 runs out of normal numbers, some value in [0,
 // 2e-38]. NaN stays NaN. (Highway's own Exp costs half as much again, and returns nonsense from 104 on.)
 HWY_INLINE FloatVec exp_not_positive(FloatVec x) {
   const FloatTag d;
-  const hn::RebindToSigned<FloatTag> di;
   // In this order, because x86 returns the second operand if one is NaN.
   const FloatVec limited = hn::Max(hn::Set(d, -87.0f), x);
   const FloatVec n = hn::Round(hn::Mul(limited, hn::Set(d, 1.44269504f)));
@@ -58,8 +109,7 @@ HWY_INLINE FloatVec exp_not_positive(FloatVec x) {
   p = hn::MulAdd(p, r, hn::Set(d, 0.5f));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
-  const auto exponent = hn::ShiftLeft<23>(hn::ConvertTo(di, n));
-  return hn::BitCast(d, hn::Add(hn::BitCast(di, p), exponent));
+  return times_power_of_two(p, n);
 }
 
 // 1 / (1 + e^-x) without a large exponential: with e = e^-|x|, over 1 + e either 1 or e.
@@ -92,6 +142,11 @@ HWY_INLINE void map2(const float* a, const float* b, int64_t n, Out* out, const 
   const FloatTag d;
   const int64_t step = lanes();
   int64_t i = 0;
+  for (; i + 2 * step <= n; i += 2 * step) {
+    const FloatVec a0 = hn::LoadU(d, a + i), a1 = hn::LoadU(d, a + i + step);
+    const FloatVec b0 = hn::LoadU(d, b + i), b1 = hn::LoadU(d, b + i + step);
+    store_as(f(a0, b0), f(a1, b1), out + i);
+  }
   for (; i + step <= n; i += step) store_as(f(hn::LoadU(d, a + i), hn::LoadU(d, b + i)), out + i);
   if (i == n) return;
   HWY_ALIGN float pad_a[kReduceLanes] = {};

@@ -26,7 +26,7 @@ struct SoftmaxTile {
 // `keys` count.
 void softmax_tile(Compute compute, const SoftmaxTile& tile);
 
-// to = from * factor; `to` has one row.
-void scale_row(const float* from, float factor, const Operand& to);
+// Row r of `to` = row r of `from`, which is dense, * factors[r].
+void scale_rows(const float* from, const float* factors, const Operand& to);
 
 }  // namespace gridquant::ops

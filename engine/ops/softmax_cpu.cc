@@ -13,21 +13,43 @@ namespace gridquant::ops::HWY_NAMESPACE {
 
 constexpr int64_t kStep = static_cast<int64_t>(hn::MaxLanes(FloatTag()));
 
+// The largest of scores[0, count), count being a multiple of kStep, in some lane; scores[0] if there are none.
+HWY_INLINE FloatVec largest(const float* scores, int64_t count) {
+  const FloatTag d;
+  FloatVec a = hn::Set(d, scores[0]), b = a, c = a, e = a;
+  int64_t i = 0;
+  for (; i + 4 * kStep <= count; i += 4 * kStep) {
+    a = hn::Max(a, hn::Load(d, scores + i));
+    b = hn::Max(b, hn::Load(d, scores + i + kStep));
+    c = hn::Max(c, hn::Load(d, scores + i + 2 * kStep));
+    e = hn::Max(e, hn::Load(d, scores + i + 3 * kStep));
+  }
+  for (; i < count; i += kStep) a = hn::Max(a, hn::Load(d, scores + i));
+  return hn::Max(hn::Max(a, b), hn::Max(c, e));
+}
+
 // scores[0, valid) -> exp((s - max) * scale) as Out; [valid, keys) -> 0. `out` may be memory of the scores that lies no
 // later (an Out is never wider than a float, so writing runs behind reading). Returns the sum, before rounding to Out.
 template <typename Out>
 HWY_INLINE float exponentials(const float* scores, int64_t valid, int64_t keys, float scale, Out* out) {
   const FloatTag d;
   const int64_t whole = valid / kStep * kStep;
-  FloatVec max = hn::Set(d, scores[0]);
-  for (int64_t i = 0; i < whole; i += kStep) max = hn::Max(max, hn::Load(d, scores + i));
   const auto tail = hn::FirstN(d, static_cast<size_t>(valid - whole));
   const FloatVec last = whole < keys ? hn::Load(d, scores + whole) : hn::Zero(d);
-  if (whole < valid) max = hn::Max(max, hn::IfThenElse(tail, last, max));
   const FloatVec factor = hn::Set(d, scale);
+  FloatVec max = largest(scores, whole);
+  if (whole < valid) max = hn::Max(max, hn::IfThenElse(tail, last, max));
   const FloatVec shift = hn::Mul(hn::MaxOfLanes(d, max), factor);
   FloatVec sum = hn::Zero(d);
-  for (int64_t i = 0; i < whole; i += kStep) {
+  int64_t i = 0;
+  for (; i + 2 * kStep <= whole; i += 2 * kStep) {
+    const FloatVec first = hn::MulSub(hn::Load(d, scores + i), factor, shift);
+    const FloatVec second = hn::MulSub(hn::Load(d, scores + i + kStep), factor, shift);
+    const FloatVec e = exp_not_positive(first), f = exp_not_positive(second);
+    sum = hn::Add(hn::Add(sum, e), f);
+    store_as(e, f, out + i);
+  }
+  if (i < whole) {
     const FloatVec e = exp_not_positive(hn::MulSub(hn::Load(d, scores + i), factor, shift));
     sum = hn::Add(sum, e);
     store_as(e, out + i);
@@ -82,22 +104,19 @@ void softmax_rows(const SoftmaxTile& t) {
 }
 
 template <typename Out>
-HWY_INLINE void scale_row(const float* from, float factor, int64_t n, Out* to) {
-  const FloatVec f = hn::Set(FloatTag(), factor);
-  map2(from, from, n, to, [&](FloatVec a, FloatVec) HWY_ATTR { return hn::Mul(a, f); });
+void scale_rows_as(const float* from, const float* factors, const tensor::Matrix<Out>& to) {
+  for (int64_t r = 0; r < to.rows; ++r, from += to.cols) {
+    const FloatVec f = hn::Set(FloatTag(), factors[r]);
+    map2(from, from, to.cols, to.row(r), [&](FloatVec a, FloatVec) HWY_ATTR { return hn::Mul(a, f); });
+  }
 }
 
-void softmax_f32(const SoftmaxTile& tile) {
-  softmax_rows<float>(tile);
+void softmax_to(const SoftmaxTile& tile, const Operand& out) {
+  in_type_of(out, [&](const auto& to) HWY_ATTR { softmax_rows<std::remove_reference_t<decltype(*to.data)>>(tile); });
 }
-void softmax_bf16(const SoftmaxTile& tile) {
-  softmax_rows<tensor::BF16>(tile);
-}
-void scale_row_f32(const float* from, float factor, int64_t n, float* to) {
-  scale_row(from, factor, n, to);
-}
-void scale_row_bf16(const float* from, float factor, int64_t n, tensor::BF16* to) {
-  scale_row(from, factor, n, to);
+
+void scale_rows_to(const float* from, const float* factors, const Operand& to) {
+  in_type_of(to, [&](const auto& matrix) HWY_ATTR { scale_rows_as(from, factors, matrix); });
 }
 
 }  // namespace gridquant::ops::HWY_NAMESPACE
@@ -106,25 +125,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gridquant::ops {
 
-HWY_EXPORT(softmax_f32);
-HWY_EXPORT(softmax_bf16);
-HWY_EXPORT(scale_row_f32);
-HWY_EXPORT(scale_row_bf16);
+HWY_EXPORT(softmax_to);
+HWY_EXPORT(scale_rows_to);
 
 void softmax_tile(Compute compute, const SoftmaxTile& tile) {
-  if (compute == Compute::kBF16) {
-    HWY_DYNAMIC_DISPATCH(softmax_bf16)(tile);
-  } else {
-    HWY_DYNAMIC_DISPATCH(softmax_f32)(tile);
-  }
+  const int64_t stride = compute == Compute::kBF16 ? 2 * tile.stride : tile.stride;
+  HWY_DYNAMIC_DISPATCH(softmax_to)
+  (tile, {compute, reinterpret_cast<std::byte*>(tile.scores), tile.rows, tile.keys, stride});
 }
 
-void scale_row(const float* from, float factor, const Operand& to) {
-  if (to.compute == Compute::kBF16) {
-    HWY_DYNAMIC_DISPATCH(scale_row_bf16)(from, factor, to.cols, to.bf16().data);
-  } else {
-    HWY_DYNAMIC_DISPATCH(scale_row_f32)(from, factor, to.cols, to.f32().data);
-  }
+void scale_rows(const float* from, const float* factors, const Operand& to) {
+  HWY_DYNAMIC_DISPATCH(scale_rows_to)(from, factors, to);
 }
 
 }  // namespace gridquant::ops

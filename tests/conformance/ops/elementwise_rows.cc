@@ -1,6 +1,7 @@
 // Conformance rows of the vectorised ops.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <limits>
 
 #include "engine/ops/add.h"
@@ -145,6 +146,25 @@ void check_rope(Compute compute, const std::vector<int64_t>& d) {
   }
 }
 
+// dims: tokens, head dim. Values are laid out only, so that every bit is known: how a bf16 is rounded.
+void check_rope_rounding(Compute compute, const std::vector<int64_t>& d) {
+  const int64_t tokens = d[0], dim = d[1];
+  std::vector<float> x = random_floats(tokens * dim, 12, 3.0f);
+  const std::vector<float> special = {0.0f,      -0.0f,    INFINITY,          -INFINITY,         NAN,
+                                      3.4e38f,   -3.4e38f, 1.0f + 1 / 256.0f, 1.0f + 3 / 256.0f, 1.18e-38f,
+                                      -1.0f / 3, 65535.0f};
+  for (size_t i = 0; i < x.size(); i += 3) x[i] = special[(i / 3) % special.size()];
+  const OperandBuffer out(compute, tokens, dim);
+  ASSERT_TRUE(rope(matrix_of(x, tokens, dim), {dim, 1}, nullptr, out.view()).ok());
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (compute == Compute::kBF16) {
+      ASSERT_EQ(out.view().bf16().data[i].bits, tensor::to_bf16(x[i]).bits) << x[i];
+    } else {
+      ASSERT_EQ(std::bit_cast<uint32_t>(out.view().f32().data[i]), std::bit_cast<uint32_t>(x[i])) << x[i];
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Row> elementwise_rows() {
@@ -154,6 +174,7 @@ std::vector<Row> elementwise_rows() {
       {"rms_norm", "odd", check_rms_norm, {3, 31}},
       {"rms_norm", "lanes", check_rms_norm, {4, 64}},
       {"rms_norm", "wide", check_rms_norm, {2, 4099}},
+      {"rms_norm", "many", check_rms_norm, {13, 576}},
       {"silu_mul", "no_rows", check_silu_mul, {0, 8}},
       {"silu_mul", "one", check_silu_mul, {1, 1}},
       {"silu_mul", "odd", check_silu_mul, {7, 29}},
@@ -169,6 +190,8 @@ std::vector<Row> elementwise_rows() {
       {"rope", "values", check_rope, {67, 2, 1, 48, 0}},
       {"rope", "wide_head", check_rope, {9, 2, 2, 160, 160}},
       {"rope", "part_of_head", check_rope, {37, 4, 2, 96, 72}},
+      {"rope", "rounding", check_rope_rounding, {7, 64}},
+      {"rope", "rounding_odd", check_rope_rounding, {7, 55}},
       {"gelu_mul", "no_rows", check_gelu_mul, {0, 8}},
       {"gelu_mul", "one", check_gelu_mul, {1, 1}},
       {"gelu_mul", "odd", check_gelu_mul, {7, 29}},
