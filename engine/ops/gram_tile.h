@@ -28,11 +28,8 @@ void gram_tile_f32(const Operand& x, const GramTile& tile, float* sum, Workspace
 // For kBF16 on AVX512-BF16, two rows at a time.
 void gram_tile_bf16(const Operand& x, const GramTile& tile, float* sum, Workspace& workspace);
 
-// For kBF16 on AMX, 32 rows at a time; only where amx_is_permitted().
+// For kBF16 on AMX, 32 rows at a time; only where has_amx_products().
 void gram_tile_amx(const Operand& x, const GramTile& tile, float* sum, Workspace& workspace);
-
-// Asks the operating system, once: it may keep the tiles' state from a process.
-bool amx_is_permitted();
 
 // The kernel for x of `compute` on this CPU; null where only the library can.
 GramTileFn gram_tile_for(Compute compute);

@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "absl/strings/str_cat.h"
+#include "engine/ops/amx_tiles.h"
 #include "engine/ops/gram_tile.h"
 
 namespace gridquant::ops {
@@ -38,10 +39,14 @@ bool library_has_bf16_products() {
   return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
 }
 
+bool has_amx_products() {
+  return dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx && amx_is_permitted();
+}
+
 GramTileFn gram_tile_for(Compute compute) {
   if (compute == Compute::kF32 || !library_has_bf16_products()) return &gram_tile_f32;
   if (dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_bf16) return &gram_tile_bf16;
-  return amx_is_permitted() ? &gram_tile_amx : nullptr;
+  return has_amx_products() ? &gram_tile_amx : nullptr;
 }
 
 SingleThreaded::SingleThreaded() : before_(omp_get_max_threads()) {

@@ -13,6 +13,8 @@ namespace gridquant::ops {
 
 // True where the library multiplies bf16 by itself. It obeys DNNL_MAX_CPU_ISA, so tests can have a lesser CPU.
 bool library_has_bf16_products();
+// True where our own kernels may use AMX, which obeys the same.
+bool has_amx_products();
 
 // While alive, OpenMP (on which libdnnl is built) uses one thread on this thread: primitives are created for one
 // thread and run on one, whoever calls.
