@@ -6,6 +6,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "stages/committed_files.h"
 
 namespace gridquant::stages {
 namespace {
@@ -38,7 +39,8 @@ StatusOr<std::string> input_folder(const StageContext& context, const std::strin
 StatusOr<ModelSource> open_analyzed_model(StageContext& context) {
   GQ_ASSIGN_OR_RETURN(const std::string folder, input_folder(context, "analyze"));
   const std::string path = base::join_path(folder, "analysis.json");
-  GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(context.env, path));
+  GQ_ASSIGN_OR_RETURN(const CommittedFiles files, CommittedFiles::open(context.env, folder));
+  GQ_ASSIGN_OR_RETURN(const std::string text, files.read("analysis.json"));
   std::string model;
   std::string adapter;
   try {

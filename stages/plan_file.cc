@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "stages/committed_files.h"
 
 namespace gridquant::stages {
 namespace {
@@ -111,7 +112,8 @@ Status write_plan(base::Env& env, const std::string& folder, const Plan& plan) {
 
 StatusOr<Plan> read_plan(base::Env& env, const std::string& folder) {
   const std::string path = base::join_path(folder, kPlan);
-  GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env, path));
+  GQ_ASSIGN_OR_RETURN(const CommittedFiles files, CommittedFiles::open(env, folder));
+  GQ_ASSIGN_OR_RETURN(const std::string text, files.read(kPlan));
   try {
     return plan_from_json(json::parse(text));
   } catch (const json::exception& e) {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "stages/committed_files.h"
 
 namespace gridquant::stages {
 namespace {
@@ -195,8 +196,9 @@ StatusOr<StatisticsReader> StatisticsReader::open(base::Env& env, const std::str
   StatisticsReader reader;
   reader.folder_ = folder;
   const std::string path = base::join_path(folder, kInfo);
-  if (!env.exists(path)) return reader;
-  GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env, path));
+  GQ_ASSIGN_OR_RETURN(const CommittedFiles files, CommittedFiles::open(env, folder));
+  if (!files.contains(kInfo)) return reader;
+  GQ_ASSIGN_OR_RETURN(const std::string text, files.read(kInfo));
   try {
     const json info = json::parse(text);
     for (const json& site : info.at("sites")) {
@@ -206,6 +208,7 @@ StatusOr<StatisticsReader> StatisticsReader::open(base::Env& env, const std::str
   } catch (const json::exception& e) {
     return absl::DataLossError(absl::StrCat(path, ": does not describe statistics: ", e.what()));
   }
+  GQ_RETURN_IF_ERROR(files.verify(kTensors));
   GQ_ASSIGN_OR_RETURN(formats::SafetensorsFile file,
                       formats::SafetensorsFile::open(env, base::join_path(folder, kTensors)));
   reader.file_.push_back(std::move(file));

@@ -65,7 +65,7 @@ class StatisticsWriter {
 };
 
 // Mean of x^2 per column over all languages (weighted with their tokens), of one part of a site or pooled over all of
-// them. Empty if calibrate measured nothing (statistics: none).
+// them. Empty if calibrate measured nothing (statistics: none). DataLoss: what is stored is not what was committed.
 class StatisticsReader {
  public:
   static StatusOr<StatisticsReader> open(base::Env& env, const std::string& folder);

@@ -9,7 +9,6 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/digest.h"
 #include "stages/parallel.h"
-#include "stages/task.h"
 
 namespace gridquant::stages {
 namespace {
@@ -39,13 +38,6 @@ std::vector<std::pair<std::string, formats::TensorEntry>> entries_of(const std::
     entries.push_back({part.tensor, {.dtype = tensor::DType::kF32, .shape = {triangle(part.width)}}});
   }
   return entries;
-}
-
-// What a file says of itself is not our caller's mistake: the artifact is damaged, and can be made again.
-Status damaged(const Status& status) {
-  const bool content = absl::IsNotFound(status) || absl::IsFailedPrecondition(status) || absl::IsOutOfRange(status) ||
-                       absl::IsInvalidArgument(status);
-  return content ? absl::DataLossError(status.message()) : status;
 }
 
 void mirror(tensor::Matrix<float> h, device::ThreadPool& pool) {
@@ -139,38 +131,23 @@ Status HessianWriter::finish(const std::string& tokens_digest) {
 }
 
 StatusOr<StoredHessians> StoredHessians::open(base::Env& env, const std::string& artifact) {
-  StoredHessians stored(env, artifact);
-  const std::string path = base::join_path(artifact, kList);
-  if (!env.exists(path)) {
+  GQ_ASSIGN_OR_RETURN(CommittedFiles files, CommittedFiles::open(env, artifact));
+  if (!files.contains(kList)) {
     return absl::FailedPreconditionError(
         absl::StrCat(artifact, ": calibrate stored no Hessians here; give it 'statistics: hessian'"));
   }
-  GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env, path));
+  StoredHessians stored(env, artifact, std::move(files));
+  GQ_ASSIGN_OR_RETURN(const std::string text, stored.committed_.read(kList));
   stored.digest_ = base::digest_of(text);
-  GQ_RETURN_IF_ERROR(stored.read_manifest());
   try {
     const json list = json::parse(text);
     for (const json& part : list.at("hessians")) {
       stored.rows_[part.at("tensor").get<std::string>()] = part.at("rows").get<int64_t>();
     }
   } catch (const json::exception& e) {
-    return absl::DataLossError(absl::StrCat(path, ": is not a list of Hessians: ", e.what()));
+    return absl::DataLossError(absl::StrCat(base::join_path(artifact, kList), ": is not a list of Hessians: ", e.what()));
   }
   return stored;
-}
-
-Status StoredHessians::read_manifest() {
-  const StatusOr<Artifact> manifest = read_artifact(*env_, artifact_);
-  if (!manifest.ok()) return damaged(manifest.status());
-  for (const ArtifactFile& file : manifest->files) committed_[file.path] = file.sha256;
-  return check(kList, digest_);
-}
-
-Status StoredHessians::check(const std::string& file, const std::string& digest) const {
-  const auto committed = committed_.find(file);
-  if (committed != committed_.end() && committed->second == digest) return absl::OkStatus();
-  return absl::DataLossError(
-      absl::StrCat(base::join_path(artifact_, file), ": its content differs from what calibrate committed"));
 }
 
 StatusOr<int64_t> StoredHessians::rows(const HessianPart& part) const {
@@ -183,7 +160,7 @@ Status StoredHessians::open_block(int64_t b) {
   if (block_ == b) return absl::OkStatus();
   file_.reset();
   StatusOr<formats::SafetensorsFile> file = formats::SafetensorsFile::open(*env_, file_of(artifact_, b));
-  if (!file.ok()) return damaged(file.status());
+  if (!file.ok()) return as_damage(file.status());
   file_.emplace(*std::move(file));
   block_ = b;
   verified_ = false;
@@ -199,8 +176,7 @@ StatusOr<tensor::Tensor> StoredHessians::read(int64_t b, const HessianPart& part
     return absl::DataLossError(absl::StrCat(file_->path(), ": has no ", part.tensor, " of ", shape.front(), " F32"));
   }
   if (!verified_) {  // once per block: reading it costs little beside solving it
-    GQ_ASSIGN_OR_RETURN(const std::string digest, base::digest_of_file(*env_, file_->path()));
-    GQ_RETURN_IF_ERROR(check(name_of_file(b), digest));
+    GQ_RETURN_IF_ERROR(committed_.verify(name_of_file(b)));
     verified_ = true;
   }
   tensor::Tensor hessian(tensor::DType::kF32, {part.width, part.width});

@@ -19,6 +19,7 @@
 #include "engine/device/thread_pool.h"
 #include "engine/formats/safetensors.h"
 #include "engine/model/site_parts.h"
+#include "stages/committed_files.h"
 #include "stages/model_source.h"
 
 namespace gridquant::stages {
@@ -73,18 +74,17 @@ class StoredHessians {
   StatusOr<tensor::Tensor> read(int64_t b, const HessianPart& part, device::ThreadPool& pool);
 
  private:
-  StoredHessians(base::Env& env, std::string artifact) : env_(&env), artifact_(std::move(artifact)) {}
-  Status read_manifest();
-  Status check(const std::string& file, const std::string& digest) const;
+  StoredHessians(base::Env& env, std::string artifact, CommittedFiles committed)
+      : env_(&env), artifact_(std::move(artifact)), committed_(std::move(committed)) {}
   Status open_block(int64_t b);
 
   base::Env* env_;
   std::string artifact_;
+  CommittedFiles committed_;
   std::string digest_;
-  std::map<std::string, int64_t> rows_;           // by tensor
-  std::map<std::string, std::string> committed_;  // file of the artifact -> its digest
-  int64_t block_ = -1;                            // whose file is open
-  bool verified_ = false;                         // it
+  std::map<std::string, int64_t> rows_;  // by tensor
+  int64_t block_ = -1;                   // whose file is open
+  bool verified_ = false;                // it
   std::optional<formats::SafetensorsFile> file_;
 };
 

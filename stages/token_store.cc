@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/digest.h"
+#include "stages/committed_files.h"
 
 namespace gridquant::stages {
 namespace {
@@ -142,8 +143,9 @@ Status write_tokens(base::Env& env, const std::string& folder, const TokenSet& t
 
 StatusOr<TokenSet> read_tokens(base::Env& env, const std::string& folder) {
   const std::string info_path = base::join_path(folder, kTokensInfo);
-  GQ_ASSIGN_OR_RETURN(const std::string text, base::read_file(env, info_path));
-  GQ_ASSIGN_OR_RETURN(const std::string bytes, base::read_file(env, base::join_path(folder, kTokens)));
+  GQ_ASSIGN_OR_RETURN(const CommittedFiles files, CommittedFiles::open(env, folder));
+  GQ_ASSIGN_OR_RETURN(const std::string text, files.read(kTokensInfo));
+  GQ_ASSIGN_OR_RETURN(const std::string bytes, files.read(kTokens));
   const Status damaged = absl::DataLossError(absl::StrCat(info_path, ": does not describe tokens.bin beside it"));
   TokenSet tokens;
   try {

@@ -1,12 +1,14 @@
 // Stage validate: the original and the quantized model side by side on text that was not used for calibration.
 // Leaves validation.json. Perplexity, KL to the original, top-1 agreement, per language; no logits file.
 #include "absl/strings/str_cat.h"
+#include "stages/committed_files.h"
 #include "stages/context.h"
 #include "stages/disjoint.h"
 #include "stages/inputs.h"
 #include "stages/model_pair.h"
 #include "stages/parameters.h"
 #include "stages/prefetch.h"
+#include "stages/quantize_parts.h"
 #include "stages/shard.h"
 
 namespace gridquant::stages {
@@ -69,8 +71,12 @@ Status run_validate(StageContext& context) {
                       device::resolve_compute(context.task.with.at("compute").get<std::string>(), context.cpu));
   GQ_ASSIGN_OR_RETURN(const ModelSource original, open_analyzed_model(context));
   GQ_ASSIGN_OR_RETURN(const std::string result, input_folder(context, "quantize"));
+  GQ_RETURN_IF_ERROR(on_first_rank(context.comm, [&]() -> Status {
+    GQ_ASSIGN_OR_RETURN(const CommittedFiles files, CommittedFiles::open(context.env, result));
+    return files.verify_below(kCheckpoint, context.pool);
+  }));
   GQ_ASSIGN_OR_RETURN(const QuantizedSource quantized,
-                      open_quantized(context.env, base::join_path(result, "checkpoint")));
+                      open_quantized(context.env, base::join_path(result, kCheckpoint)));
   if (quantized.source.config.block_count != original.config.block_count ||
       quantized.source.config.vocab_size != original.config.vocab_size) {
     return absl::FailedPreconditionError(
