@@ -23,6 +23,7 @@ struct CoordinatorOptions {
   std::string health_listen;
   double node_lease_s = 10;
   double grace_s = 10;
+  int keep_runs = 10'000;
   auth::ServerSecurity security;
 };
 
@@ -57,6 +58,7 @@ class CoordinatorCommand {
     options.own = own_machine(invocation_.cpu);
     options.limits.node_lease_ms = static_cast<int64_t>(options_.node_lease_s * 1000);
     options.limits.stop_grace_ms = static_cast<int64_t>(options_.grace_s * 1000);
+    options.limits.keep_runs = static_cast<size_t>(options_.keep_runs);
     control::Control control(options);
     GQ_RETURN_IF_ERROR(control.open(base::system_clock()));
     std::unique_ptr<auth::HealthListener> health;
@@ -122,6 +124,10 @@ void add_coordinator(Command app, Invocation& invocation) {
       .shows_default();
   command.add_option("--grace", options->grace_s, "Seconds between TERM and KILL of a worker")
       .between(0.0, 86400.0)
+      .shows_default();
+  command.add_option("--keep-runs", options->keep_runs,
+                     "Runs that are over and stay listed; older ones are deleted, as by gridquant delete. 0: all stay")
+      .in_range(0, 1'000'000)
       .shows_default();
   command.add_option("--health-listen", options->health_listen,
                      "HOST:PORT for gRPC health alone, without TLS (probes); default: none");

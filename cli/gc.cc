@@ -51,7 +51,9 @@ void add_gc(Command app, Invocation& invocation) {
       .duration_in_ms();
   add_format_option(command, options->format);
   const auto place = add_coordinator_options(command, invocation);
-  command.set_footer("Delivered files are links of their own: output folders keep theirs.");
+  command.set_footer(
+      "Delivered files are links of their own: output folders keep theirs. A coordinator that is restarted meanwhile\n"
+      "begins again: what is listed as removed is then what the first try had left.");
   command.on_given([&invocation, place, options] { collect(invocation, *place, *options); });
 }
 

@@ -1,4 +1,4 @@
-// gridquant nodes: the machines of a coordinator: list, drain, undrain.
+// gridquant nodes: the machines of a coordinator: list, drain, undrain, forget.
 #include <bitset>
 #include <ostream>
 
@@ -139,14 +139,31 @@ void add_undrain(Command nodes, Invocation& invocation) {
   });
 }
 
+void add_forget(Command nodes, Invocation& invocation) {
+  const Command command = nodes.add_command("forget", "Takes a lost node off the list");
+  const auto name = std::make_shared<std::string>();
+  command.add_option("NODE", *name, "Node").required();
+  const auto place = add_coordinator_options(command, invocation);
+  command.set_footer(
+      "What ran there counts as gone, so that its runs can be deleted. If it comes back, it joins as a new one.");
+  command.on_given([&invocation, place, name] {
+    v1::ForgetNodeRequest request;
+    request.set_node(*name);
+    const Status status = connect(*place)->call(request).status();
+    if (!status.ok()) return fail(invocation, "text", status, exit_code_of_refusal(status));
+    invocation.out << *name << " is forgotten\n";
+  });
+}
+
 }  // namespace
 
 void add_nodes(Command app, Invocation& invocation) {
-  const Command command = app.add_command("nodes", "The nodes of a coordinator: list, drain, undrain");
+  const Command command = app.add_command("nodes", "The nodes of a coordinator: list, drain, undrain, forget");
   command.require_command();
   add_list_nodes(command, invocation);
   add_drain(command, invocation);
   add_undrain(command, invocation);
+  add_forget(command, invocation);
 }
 
 }  // namespace gridquant::cli

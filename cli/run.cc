@@ -73,7 +73,7 @@ class RunCommand {
 
   StatusOr<sched::RunSubmitted> submission() {
     sched::RunSubmitted submitted;
-    GQ_ASSIGN_OR_RETURN(submitted.run, next_run_id(*store_, pipeline_.name));
+    GQ_ASSIGN_OR_RETURN(submitted.run, next_run_id(env_, workdir_, pipeline_.name));
     submitted.pipeline = pipeline_;
     submitted.use_cache = !options_.no_cache;
     submitted.options = {{"output", options_.output}, {"file", options_.file}, {"threads", options_.threads}};

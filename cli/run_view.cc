@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cli/command.h"
+#include "coordinator/store/run_ids.h"
 #include "coordinator/store/workdir.h"
 
 namespace gridquant::cli {
@@ -88,10 +89,13 @@ Status mark_interrupted(store::StateStore& store, int64_t now_ms) {
   return absl::OkStatus();
 }
 
-StatusOr<std::string> next_run_id(store::StateStore& store, const std::string& pipeline) {
-  GQ_ASSIGN_OR_RETURN(const std::vector<store::RunRow> rows, store.runs());
-  const auto same = std::count_if(rows.begin(), rows.end(), [&](const auto& row) { return row.pipeline == pipeline; });
-  return pipeline + "-" + std::to_string(same + 1);
+StatusOr<std::string> next_run_id(base::Env& env, const std::string& workdir, const std::string& pipeline) {
+  GQ_ASSIGN_OR_RETURN(const std::set<std::string> used, store::used_run_ids(env, workdir));
+  uint64_t last = 0;
+  for (const std::string& id : used) {
+    if (id.substr(0, id.rfind('-')) == pipeline) last = std::max(last, store::run_number(id));
+  }
+  return pipeline + "-" + std::to_string(last + 1);
 }
 
 }  // namespace gridquant::cli

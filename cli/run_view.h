@@ -10,6 +10,7 @@
 
 #include "coordinator/sched/scheduler.h"
 #include "coordinator/store/state_store.h"
+#include "engine/base/env.h"
 #include "engine/base/status.h"
 
 namespace gridquant::cli {
@@ -38,7 +39,7 @@ StatusOr<RunAndStage> load_run_and_stage(const std::string& workdir, const std::
 // Ends runs that an earlier process left behind. Only for the holder of the work folder's lock.
 Status mark_interrupted(store::StateStore& store, int64_t now_ms);
 
-// The next free "<pipeline>-<n>".
-StatusOr<std::string> next_run_id(store::StateStore& store, const std::string& pipeline);
+// The next free "<pipeline>-<n>", also of a coordinator that has worked in the folder. Likewise.
+StatusOr<std::string> next_run_id(base::Env& env, const std::string& workdir, const std::string& pipeline);
 
 }  // namespace gridquant::cli

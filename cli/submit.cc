@@ -102,14 +102,17 @@ class SubmitCommand {
     const std::vector<std::string> runs(answer.batch_runs().begin(), answer.batch_runs().end());
     const bool is_batch = !answer.batch().empty();
     const std::string& id = is_batch ? answer.batch() : answer.run();
+    const std::vector<std::string> warnings(answer.warnings().begin(), answer.warnings().end());
     if (options_.format == "json") {
       json out = {{"event", "submitted"}, {"run", answer.run()}};
       if (is_batch) out = {{"event", "submitted"}, {"batch", answer.batch()}, {"runs", runs}};
+      if (!warnings.empty()) out["warnings"] = warnings;
       invocation_.out << out.dump() << "\n" << std::flush;
       return;
     }
     invocation_.out << id << " submitted" << (is_batch ? " (" + std::to_string(runs.size()) + " runs)" : "") << "\n"
                     << std::flush;
+    for (const std::string& warning : warnings) invocation_.err << "warning: " << warning << "\n";
     if (!options_.watch) invocation_.err << "Follow it: gridquant watch " << id << "\n";
   }
 

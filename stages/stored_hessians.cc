@@ -145,7 +145,8 @@ StatusOr<StoredHessians> StoredHessians::open(base::Env& env, const std::string&
       stored.rows_[part.at("tensor").get<std::string>()] = part.at("rows").get<int64_t>();
     }
   } catch (const json::exception& e) {
-    return absl::DataLossError(absl::StrCat(base::join_path(artifact, kList), ": is not a list of Hessians: ", e.what()));
+    const std::string path = base::join_path(artifact, kList);
+    return absl::DataLossError(absl::StrCat(path, ": is not a list of Hessians: ", e.what()));
   }
   return stored;
 }

@@ -31,6 +31,7 @@ constexpr std::array kNodeMethods = {
     Entry{"ListNodes", Access::kViewer},
     Entry{"DrainNode", Access::kOperator},
     Entry{"UndrainNode", Access::kOperator},
+    Entry{"ForgetNode", Access::kOperator},
 };
 constexpr std::array kAgentMethods = {Entry{"RunDaemon", Access::kOperator}};
 

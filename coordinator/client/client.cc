@@ -171,6 +171,9 @@ StatusOr<v1::DrainNodeResponse> Client::call(v1::DrainNodeRequest request) {
 StatusOr<v1::UndrainNodeResponse> Client::call(v1::UndrainNodeRequest request) {
   return impl_->change(impl_->nodes, &Nodes::UndrainNode, request);
 }
+StatusOr<v1::ForgetNodeResponse> Client::call(v1::ForgetNodeRequest request) {
+  return impl_->change(impl_->nodes, &Nodes::ForgetNode, request);
+}
 
 std::unique_ptr<Stream<v1::WatchRunResponse>> Client::watch(const v1::WatchRunRequest& request) {
   if (!impl_->credentials.ok()) return ended<v1::WatchRunResponse>(impl_->credentials.status());

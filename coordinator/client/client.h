@@ -76,6 +76,7 @@ class Client {
   StatusOr<v1::ListNodesResponse> call(const v1::ListNodesRequest& request);
   StatusOr<v1::DrainNodeResponse> call(v1::DrainNodeRequest request);
   StatusOr<v1::UndrainNodeResponse> call(v1::UndrainNodeRequest request);
+  StatusOr<v1::ForgetNodeResponse> call(v1::ForgetNodeRequest request);
 
   // Every event once, in order, without gaps, over any number of connections. The stream must not outlive the client.
   std::unique_ptr<Stream<v1::WatchRunResponse>> watch(const v1::WatchRunRequest& request);

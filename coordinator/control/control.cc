@@ -1,6 +1,10 @@
 // See control.h.
 #include "coordinator/control/control.h"
 
+#include <algorithm>
+#include <set>
+
+#include "coordinator/store/run_ids.h"
 #include "engine/base/log.h"
 #include "engine/base/secret.h"
 
@@ -32,7 +36,10 @@ Status Control::open(base::Clock& clock) {
   }
   GQ_ASSIGN_OR_RETURN(
       store_, store::open_sqlite_store(options_.workdir, store::Access::kReadWrite, store::kCoordinatorDatabase));
-  CoreOptions core_options{.store = options_.store, .store_id = {}, .secret = {}, .limits = options_.limits};
+  CoreOptions core_options{
+      .store = options_.store, .store_id = {}, .secret = {}, .last_run = 0, .limits = options_.limits};
+  GQ_ASSIGN_OR_RETURN(const std::set<std::string> ids, store::used_run_ids(env_, options_.workdir));
+  for (const std::string& id : ids) core_options.last_run = std::max(core_options.last_run, store::run_number(id));
   GQ_ASSIGN_OR_RETURN(core_options.store_id, store::load_or_make_store_id(env_, options_.store));
   GQ_ASSIGN_OR_RETURN(core_options.secret,
                       base::load_or_make_secret(env_, base::join_path(options_.workdir, "cluster-secret")));

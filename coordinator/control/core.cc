@@ -13,6 +13,14 @@ namespace gridquant::control {
 
 using nlohmann::json;
 
+namespace {
+
+std::string text_of(const sched::Record& record) {
+  return to_json(record).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace
+
 Core::Core(const Seams& seams, CoreOptions options)
     : seams_(seams),
       options_(std::move(options)),
@@ -36,7 +44,8 @@ Status Core::recover() {
   Group group;
   // Agents outlive a state that is removed, or replaced by an older copy of it, and believe only what is later than
   // what they were told last.
-  Request restarted{sched::Restarted{.first_epoch = static_cast<uint64_t>(now)}, nullptr};
+  Request restarted{sched::Restarted{.first_epoch = static_cast<uint64_t>(now), .last_run = options_.last_run},
+                    nullptr};
   step(restarted, group);
   GQ_RETURN_IF_ERROR(commit(group));
   publish(group);
@@ -123,7 +132,13 @@ Status Core::commit(const Group& group) {
   store::Batch batch;
   std::set<std::string> runs;
   for (const sched::Record& record : group.records) {
-    batch.records.push_back({record.run, to_json(record).dump(-1, ' ', false, json::error_handler_t::replace)});
+    if (record.type == sched::RecordType::kRunDeleted) {
+      const auto [mark, last] = sched::remains_of(record);
+      batch.records.push_back({record.run, text_of(last)});
+      batch.erased.push_back({record.run, text_of(mark)});
+      continue;
+    }
+    batch.records.push_back({record.run, text_of(record)});
     const sched::Run* run = scheduler_.find_run(record.run);
     if (run == nullptr) continue;
     if (sched::run_state_after(record) != nullptr) runs.insert(record.run);

@@ -48,6 +48,7 @@ struct View {  // what is durable now
 struct CoreOptions {
   std::string store;             // folder that holds artifacts/; the same on all nodes
   std::string store_id, secret;  // see AssignOptions
+  uint64_t last_run = 0;  // see sched::Restarted
   sched::Limits limits{};
   size_t inbox = 20'000;  // inputs that wait for a turn; more are refused
 };

@@ -94,6 +94,8 @@ void SubmitFlow::tell(const CallPtr& call, const std::string& id, const View& vi
   } else {
     submitted.run = id;
   }
+  const std::string& first = submitted.batch_runs.empty() ? id : submitted.batch_runs.front();  // they are much alike
+  submitted.warnings = sched::out_of_reach(view.scheduler.state(), first);
   end(call, {submitted});
 }
 

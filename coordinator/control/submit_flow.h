@@ -17,6 +17,7 @@ struct Submitted {
   std::string run;    // or
   std::string batch;  // with
   std::vector<std::string> batch_runs;
+  std::vector<std::string> warnings{};  // see sched::out_of_reach
 };
 
 // What came of a submission; `diagnostics` are the mistakes in the file, if that is why (InvalidArgument).

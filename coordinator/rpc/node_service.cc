@@ -37,4 +37,10 @@ grpc::ServerUnaryReactor* NodeService::UndrainNode(Context* context, const v1::U
   return calls_.change(context, std::move(input), [](const std::string&) {});
 }
 
+grpc::ServerUnaryReactor* NodeService::ForgetNode(Context* context, const v1::ForgetNodeRequest* request,
+                                                  v1::ForgetNodeResponse*) {
+  return calls_.change(context, sched::ForgetRequested{request->node(), request->request_id()},
+                       [](const std::string&) {});
+}
+
 }  // namespace gridquant::rpc

@@ -17,6 +17,8 @@ class NodeService final : public v1::NodeService::CallbackService {
   Reactor* DrainNode(Context* context, const v1::DrainNodeRequest* request, v1::DrainNodeResponse* response) override;
   Reactor* UndrainNode(Context* context, const v1::UndrainNodeRequest* request,
                        v1::UndrainNodeResponse* response) override;
+  Reactor* ForgetNode(Context* context, const v1::ForgetNodeRequest* request,
+                      v1::ForgetNodeResponse* response) override;
 
  private:
   const Calls& calls_;

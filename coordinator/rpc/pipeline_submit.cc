@@ -52,6 +52,7 @@ grpc::ServerUnaryReactor* PipelineService::Submit(Context* context, const v1::Su
             response->set_run(outcome.result->run);
             response->set_batch(outcome.result->batch);
             for (const std::string& run : outcome.result->batch_runs) response->add_batch_runs(run);
+            for (const std::string& warning : outcome.result->warnings) response->add_warnings(warning);
           }
           finish(to_grpc(outcome.result.status(), outcome.diagnostics, hint_for(outcome.result.status())));
         });

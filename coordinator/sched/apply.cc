@@ -1,5 +1,7 @@
 // apply(): one record changes the state. Every check comes before the first change, so a refused record changes
 // nothing. Here: the records about runs, batches, queues and requests.
+#include <algorithm>
+
 #include "coordinator/sched/links.h"
 #include "coordinator/sched/pipeline_json.h"
 
@@ -106,18 +108,33 @@ Status apply_delivered(State& state, const Record& record) {
   return absl::OkStatus();
 }
 
+void leave_batch(State& state, const std::string& id, const std::string& run) {
+  const auto batch = state.batches.find(id);
+  if (batch == state.batches.end()) return;
+  std::erase(batch->second.runs, run);
+  if (batch->second.runs.empty()) state.batches.erase(batch);
+}
+
+// Of its records only two are left: it has never been there, but for the numbers that it took.
+void apply_erased(State& state, const Record& deleted) {
+  state.last_epoch = std::max(state.last_epoch, deleted.body.value("lastEpoch", uint64_t{0}));
+  leave_batch(state, deleted.body.value("batch", ""), deleted.run);
+}
+
 Status apply_deleted(State& state, const Record& record) {
   const auto found = state.runs.find(record.run);
-  if (found == state.runs.end()) return refuse(record, "no such run");
+  const bool erased = record.body.value("erased", false);
+  if (erased != (found == state.runs.end())) return refuse(record, erased ? "the run exists" : "no such run");
+  if (erased) {
+    apply_erased(state, record);
+    return absl::OkStatus();
+  }
   if (!is_over(found->second.state)) return refuse(record, "the run is not over");
   for (const Stage& stage : found->second.stages) {
     if (!stage.links.leases.empty()) return refuse(record, "something of it still runs");
   }
   unlink_run(state, found->second);
-  if (const auto batch = state.batches.find(found->second.batch); batch != state.batches.end()) {
-    std::erase(batch->second.runs, record.run);
-    if (batch->second.runs.empty()) state.batches.erase(batch);
-  }
+  leave_batch(state, found->second.batch, record.run);
   state.runs.erase(found);
   return absl::OkStatus();
 }
@@ -162,6 +179,9 @@ Status dispatch(State& state, const Record& record) {
       return apply_delivered(state, record);
     case RecordType::kRunDeleted:
       return apply_deleted(state, record);
+    case RecordType::kRunErased:
+      ++state.last_run;
+      return absl::OkStatus();
     case RecordType::kBatchSubmitted:
       return apply_batch(state, record);
     case RecordType::kQueueChanged:
@@ -176,6 +196,7 @@ Status dispatch(State& state, const Record& record) {
     case RecordType::kNodeLeaving:
     case RecordType::kNodeDraining:
     case RecordType::kNodeUndrained:
+    case RecordType::kNodeForgotten:
       return apply_node(state, record);
     case RecordType::kMemberStarted:
     case RecordType::kMemberGone:

@@ -1,4 +1,6 @@
 // Records about nodes, and about what single nodes do for a lease.
+#include <algorithm>
+
 #include "coordinator/sched/links.h"
 
 namespace gridquant::sched {
@@ -34,6 +36,7 @@ Status apply_node(State& state, const Record& record) {
     const uint64_t epoch = record.body.at("epoch").get<uint64_t>();
     if (epoch <= state.last_epoch) return refuse(record, "its epoch was given before");
     state.last_epoch = state.incarnation = epoch;
+    state.last_run = std::max(state.last_run, record.body.value("lastRun", uint64_t{0}));
     return absl::OkStatus();
   }
   const std::string name = record.body.at("node").get<std::string>();
@@ -56,6 +59,10 @@ Status apply_node(State& state, const Record& record) {
       break;
     case RecordType::kNodeLeaving:
       node.leaving = true;
+      break;
+    case RecordType::kNodeForgotten:
+      if (node.alive || !node.used.leases.empty()) return refuse(record, "it is there, or holds something");
+      state.nodes.erase(found);
       break;
     case RecordType::kNodeDraining:
       node.draining = true;

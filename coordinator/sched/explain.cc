@@ -1,5 +1,7 @@
 // explain(): one sentence about one stage.
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 #include "coordinator/sched/fit.h"
 #include "coordinator/sched/scheduler.h"
@@ -42,27 +44,29 @@ std::string pending(const Scheduler& scheduler, const Run& run, const Stage& sta
          ", which makes the same result";
 }
 
-std::string quota(const Scheduler& scheduler, const Run& run, const spec::StagePlan& plan) {
-  const auto found = scheduler.state().queues.find(run.pipeline.queue);
-  if (found == scheduler.state().queues.end()) return "";
-  const auto of = scheduler.state().index.queues.find(run.pipeline.queue);
-  const QueueUse used = of == scheduler.state().index.queues.end() ? QueueUse{} : of->second;
+// `held`: what the queue uses now; nothing: only what could never start is told.
+std::string quota(const State& state, const Run& run, const spec::StagePlan& plan, const QueueUse& held) {
+  const auto found = state.queues.find(run.pipeline.queue);
+  if (found == state.queues.end()) return "";
   const Queue& limit = found->second;
-  const auto part = [&](int64_t max, int64_t held, int64_t asked, const std::string& what) -> std::string {
-    if (max == 0 || held + asked <= max) return "";
+  const auto part = [&](int64_t max, int64_t used, int64_t asked, const std::string& what) -> std::string {
+    if (max == 0 || used + asked <= max) return "";
     if (asked > max) {
-      return " asks for " + count(asked, what) + ", more than the whole quota of " + std::to_string(max) +
+      return "asks for " + count(asked, what) + ", more than the whole quota of " + std::to_string(max) +
              " of queue '" + run.pipeline.queue + "': it cannot start before that is raised (gridquant queues set)";
     }
-    return " asks for " + count(asked, what) + " of queue '" + run.pipeline.queue + "', which uses " +
-           std::to_string(held) + " of its " + std::to_string(max);
+    return "asks for " + count(asked, what) + " of queue '" + run.pipeline.queue + "', which uses " +
+           std::to_string(used) + " of its " + std::to_string(max);
   };
-  std::string text = part(limit.gpus, used.gpus, plan.gpus_per_rank * plan.gang_ranks, "GPU");
-  if (text.empty()) text = part(limit.cores, used.cores, std::max(plan.cores, 1) * plan.gang_ranks, "core");
-  if (text.empty()) {
-    text = part(limit.memory_bytes >> 20, used.memory_bytes >> 20, (plan.memory_bytes * plan.gang_ranks) >> 20, "MiB");
-  }
-  return text.empty() ? "" : text.substr(1);
+  std::string text = part(limit.gpus, held.gpus, plan.gpus_per_rank * plan.gang_ranks, "GPU");
+  if (text.empty()) text = part(limit.cores, held.cores, std::max(plan.cores, 1) * plan.gang_ranks, "core");
+  if (!text.empty()) return text;
+  return part(limit.memory_bytes >> 20, held.memory_bytes >> 20, (plan.memory_bytes * plan.gang_ranks) >> 20, "MiB");
+}
+
+QueueUse held_by(const State& state, const std::string& queue) {
+  const auto of = state.index.queues.find(queue);
+  return of == state.index.queues.end() ? QueueUse{} : of->second;
 }
 
 std::string ahead_of(const Scheduler& scheduler, const Stage& stage, const Place& own) {
@@ -104,7 +108,7 @@ std::string ready(const Scheduler& scheduler, const Run& run, const Stage& stage
   if (const Stage* input = input_being_made(state, run, stage); input != nullptr) {
     return "waits for stage '" + input->plan.name + "', whose damaged result is made again";
   }
-  const std::string over = quota(scheduler, run, stage.plan);
+  const std::string over = quota(state, run, stage.plan, held_by(state, run.pipeline.queue));
   if (!over.empty()) return over;
   if (state.nodes.empty()) return "needs " + wanted(stage.plan) + ", and no node has joined yet (gridquant node)";
   int usable = 0, room = 0, lost = 0, draining = 0, unlike = 0;
@@ -130,6 +134,31 @@ std::string ready(const Scheduler& scheduler, const Run& run, const Stage& stage
   return text + "; " + ahead_of(scheduler, stage, {stage.links.order, run.number, {run.id, index}});
 }
 
+// Of the nodes that are there the one with most GPUs, then memory, then cores: what people compare a request with.
+std::string largest_node(const State& state) {
+  const std::string* name = nullptr;
+  const Node* largest = nullptr;
+  const auto size = [](const Node& node) { return std::tuple(node.gpus, node.memory_bytes, node.cores); };
+  for (const auto& [each, node] : state.nodes) {
+    if (!node.alive || (largest != nullptr && size(node) <= size(*largest))) continue;
+    name = &each;
+    largest = &node;
+  }
+  if (largest == nullptr) return "";
+  return *name + " with " + count(largest->cores, "core") + ", " + count(largest->gpus, "GPU") + ", " +
+         std::to_string(largest->memory_bytes >> 20) + " MiB";
+}
+
+std::string beyond_nodes(const State& state, const spec::StagePlan& plan) {
+  const int idle = ranks_at_best(state, plan);
+  if (idle >= plan.gang_min_ranks) return "";
+  const std::string largest = largest_node(state);
+  if (largest.empty()) return "waits for a node: none is there now (gridquant node)";
+  std::string text = "needs " + wanted(plan) + ", and the nodes that are there now ";
+  text += idle == 0 ? "hold none of them" : "hold only " + count(idle, "rank");
+  return text + ", even when idle; the largest is " + largest + "; it waits for a node that can (gridquant nodes list)";
+}
+
 std::string running(const Scheduler& scheduler, const Stage& stage) {
   const Attempt& attempt = stage.attempts.back();
   std::string text =
@@ -141,6 +170,24 @@ std::string running(const Scheduler& scheduler, const Stage& stage) {
 }
 
 }  // namespace
+
+std::vector<std::string> out_of_reach(const State& state, const std::string& run_id) {
+  const auto run = state.runs.find(run_id);
+  if (run == state.runs.end()) return {};
+  std::map<std::string, std::vector<std::string>> stages;  // what is to be said -> of whom
+  for (const Stage& stage : run->second.stages) {
+    if (is_over(stage.state)) continue;
+    std::string why = quota(state, run->second, stage.plan, {});
+    if (why.empty()) why = beyond_nodes(state, stage.plan);
+    if (!why.empty()) stages[why].push_back(stage.plan.name);
+  }
+  std::vector<std::string> sentences;
+  for (const auto& [why, names] : stages) {
+    const std::string more = names.size() > 1 ? "(and " + std::to_string(names.size() - 1) + " more like it) " : "";
+    sentences.push_back("stage '" + names.front() + "' " + more + why);
+  }
+  return sentences;
+}
 
 std::string no_run(const State& state, const std::string& id) {
   const auto batch = state.batches.find(id);

@@ -43,7 +43,10 @@ NodeUse quarantined(const State& state, const std::string& name, const Node& nod
 }  // namespace
 
 bool may_use(const Node& node, const spec::StagePlan& plan) {
-  if (!node.alive || node.draining || node.leaving) return false;
+  return node.alive && !node.draining && !node.leaving && has_labels(node, plan);
+}
+
+bool has_labels(const Node& node, const spec::StagePlan& plan) {
   for (const auto& [label, value] : plan.node_selector) {
     const auto found = node.labels.find(label);
     if (found == node.labels.end() || found->second != value) return false;
@@ -72,6 +75,14 @@ int ranks_when_idle(const State& state, const spec::StagePlan& plan, int enough)
     if (!may_use(node, plan)) continue;
     ranks += ranks_with_room(node, plan, quarantined(state, name, node));
     if (ranks >= enough) return enough;
+  }
+  return ranks;
+}
+
+int ranks_at_best(const State& state, const spec::StagePlan& plan) {
+  int ranks = 0;
+  for (const auto& [name, node] : state.nodes) {
+    if (node.alive && has_labels(node, plan)) ranks += ranks_with_room(node, plan, {});
   }
   return ranks;
 }

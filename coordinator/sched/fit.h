@@ -12,6 +12,8 @@ namespace gridquant::sched {
 // Alive, not being drained, with the labels that the stage asks for.
 bool may_use(const Node& node, const spec::StagePlan& plan);
 
+bool has_labels(const Node& node, const spec::StagePlan& plan);
+
 // How many ranks find room beside what `used` holds. Cores: more than the node has means all of them; none asked for
 // means the whole node, shared by the gang's ranks there.
 int ranks_with_room(const Node& node, const spec::StagePlan& plan, const NodeUse& used);
@@ -19,6 +21,9 @@ int ranks_with_room(const Node& node, const spec::StagePlan& plan, const NodeUse
 // Ranks that would find room if nothing ran, quarantined slots left out, over all nodes that it may use. At most
 // `enough`.
 int ranks_when_idle(const State& state, const spec::StagePlan& plan, int enough);
+
+// Likewise if no slot were quarantined and no node drained: fewer than a stage asks for, and it waits for another node.
+int ranks_at_best(const State& state, const spec::StagePlan& plan);
 
 // The ranks to start with now: all of them if the nodes could hold them when idle; else, once it has waited long
 // enough, as many as they could, but at least minRanks. 0: it cannot start with the nodes that there are.

@@ -88,6 +88,10 @@ struct DrainRequested {  // nothing new starts on the node
   int64_t deadline_ms = 0;  // from now: then what still runs there is stopped, and starts elsewhere; 0: never
   std::string request{};
 };
+struct ForgetRequested {  // of a node that is lost: it is not listed any more, and what it held counts as gone
+  std::string node;
+  std::string request{};
+};
 struct QueueRequested {  // sets a queue's quota
   std::string queue;
   Queue quota{};
@@ -104,6 +108,7 @@ struct TimerFired {};  // time has passed: see next_timer_ms()
 // is not recorded.
 struct Restarted {
   uint64_t first_epoch = 0;  // epochs of this incarnation are not below it: greater than any of a state that is gone
+  uint64_t last_run = 0;     // numbers of runs are above it: others have given those up to it
 };
 struct RunAbandoned {  // nobody carries the run on: its attempts are gone
   std::string run, reason;
@@ -111,7 +116,7 @@ struct RunAbandoned {  // nobody carries the run on: its attempts are gone
 using Input =
     std::variant<RunSubmitted, ArtifactFound, ArtifactMissing, AttemptStarted, AttemptFinished, CancelRequested,
                  NodeChanged, TimerFired, Restarted, RunAbandoned, BatchSubmitted, PauseRequested, RetryRequested,
-                 DeleteRequested, DrainRequested, QueueRequested, NodeReport, RunDelivered>;
+                 DeleteRequested, DrainRequested, ForgetRequested, QueueRequested, NodeReport, RunDelivered>;
 
 // ---- actions
 

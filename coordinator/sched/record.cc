@@ -9,7 +9,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::pair<RecordType, const char*>, 33> kNames = {{
+constexpr std::array<std::pair<RecordType, const char*>, 35> kNames = {{
     {RecordType::kRunSubmitted, "run_submitted"},
     {RecordType::kRunStarted, "run_started"},
     {RecordType::kRunPaused, "run_paused"},
@@ -18,6 +18,7 @@ constexpr std::array<std::pair<RecordType, const char*>, 33> kNames = {{
     {RecordType::kRunFinished, "run_finished"},
     {RecordType::kRunDelivered, "run_delivered"},
     {RecordType::kRunDeleted, "run_deleted"},
+    {RecordType::kRunErased, "run_erased"},
     {RecordType::kBatchSubmitted, "batch_submitted"},
     {RecordType::kQueueChanged, "queue_changed"},
     {RecordType::kIncarnation, "incarnation"},
@@ -29,6 +30,7 @@ constexpr std::array<std::pair<RecordType, const char*>, 33> kNames = {{
     {RecordType::kNodeLeaving, "node_leaving"},
     {RecordType::kNodeDraining, "node_draining"},
     {RecordType::kNodeUndrained, "node_undrained"},
+    {RecordType::kNodeForgotten, "node_forgotten"},
     {RecordType::kStageLooking, "stage_looking"},
     {RecordType::kStageCached, "stage_cached"},
     {RecordType::kStageReady, "stage_ready"},
@@ -102,6 +104,13 @@ const char* stage_state_after(const Record& record) {
     default:
       return nullptr;
   }
+}
+
+std::pair<Record, Record> remains_of(const Record& deleted) {
+  Record last = deleted;
+  last.body["erased"] = true;
+  last.seq = 0;
+  return {{RecordType::kRunErased, deleted.at_ms, "", "", {{"was", deleted.run}}}, std::move(last)};
 }
 
 json to_json(const Record& record) {

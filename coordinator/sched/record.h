@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -20,10 +21,11 @@ enum class RecordType {
   kRunCancelling,    // reason, timedOut
   kRunFinished,      // state, reason
   kRunDelivered,     // error; "": it was
-  kRunDeleted,       // (none)
+  kRunDeleted,       // lastEpoch, batch; erased: its other records are gone, see remains_of()
+  kRunErased,        // was: stands where a deleted run was submitted
   kBatchSubmitted,   // batch, name, maxParallel, failFast; its runs follow
   kQueueChanged,     // queue, cores, gpus, memoryBytes
-  kIncarnation,      // epoch: a coordinator has started
+  kIncarnation,      // epoch: a coordinator has started; lastRun: numbers up to it are taken
   kRequestDone,      // id, digest, result
   kNodeChanged,      // node, cores, memoryBytes, alive: the embedded node
   kNodeJoined,       // node, epoch (its session), home, boot, cores, memoryBytes, gpus, labels
@@ -32,6 +34,7 @@ enum class RecordType {
   kNodeLeaving,      // node: its agent ends in order
   kNodeDraining,     // node, deadlineMs
   kNodeUndrained,    // node
+  kNodeForgotten,    // node
   kStageLooking,     // (none)
   kStageCached,      // summary
   kStageReady,       // fresh
@@ -65,6 +68,10 @@ StatusOr<Record> record_from_json(const nlohmann::json& json);  // DataLoss if i
 // them since): of its run, null if it leaves it as it is; of its stage, null if it is about none, or leaves it.
 const char* run_state_after(const Record& record);
 const char* stage_state_after(const Record& record);
+
+// What is kept of a deleted run, given its run_deleted record: replaying these two in place of all of its records leads
+// to the same state. The first stands where the run was submitted, the second where it was deleted.
+std::pair<Record, Record> remains_of(const Record& deleted);
 
 // Changes `state` by one record. DataLoss, with nothing changed, if the record cannot follow this state.
 Status apply(State& state, const Record& record);

@@ -34,8 +34,15 @@ json content(const DeleteRequested& input) {
 json content(const DrainRequested& input) {
   return {"drain", input.node, input.drain, input.deadline_ms};
 }
+json content(const ForgetRequested& input) {
+  return {"forget", input.node};
+}
 json content(const QueueRequested& input) {
   return {"queue", input.queue, input.quota.cores, input.quota.gpus, input.quota.memory_bytes};
+}
+
+std::string no_node(const std::string& name) {
+  return "there is no node '" + name + "': see gridquant nodes list";
 }
 
 std::string over(const Run& run) {
@@ -178,11 +185,23 @@ void Step::handle(const RetryRequested& input) {
 void Step::handle(const DeleteRequested& input) {
   const Run* run = find_run(input.run);
   if (run == nullptr) return refuse(no_run(scheduler_.state_, input.run), absl::StatusCode::kNotFound);
-  if (!is_over(run->state)) return refuse("run " + input.run + " is not over: cancel it first");
-  for (const Stage& stage : run->stages) {
-    if (!stage.links.leases.empty()) return refuse("something of run " + input.run + " still runs");
+  if (const std::string why = why_not_deleted(*run); !why.empty()) return refuse(why);
+  erase(*run);
+}
+
+std::string Step::why_not_deleted(const Run& run) {
+  if (!is_over(run.state)) return "run " + run.id + " is not over: cancel it first";
+  for (const Stage& stage : run.stages) {
+    if (stage.links.leases.empty()) continue;
+    return "something of run " + run.id + " still runs, or may run on a lost node (gridquant nodes list)";
   }
-  emit(RecordType::kRunDeleted, input.run, "", json::object());
+  return "";
+}
+
+void Step::erase(const Run& run) {
+  json body = {{"lastEpoch", scheduler_.state_.last_epoch}};
+  if (!run.batch.empty()) body["batch"] = run.batch;
+  emit(RecordType::kRunDeleted, std::string(run.id), "", std::move(body));
 }
 
 void Step::handle(const RunDelivered& input) {
@@ -194,8 +213,7 @@ void Step::handle(const RunDelivered& input) {
 
 void Step::handle(const DrainRequested& input) {
   const auto node = scheduler_.state_.nodes.find(input.node);
-  if (node == scheduler_.state_.nodes.end())
-    return refuse("there is no node '" + input.node + "': see gridquant nodes list", absl::StatusCode::kNotFound);
+  if (node == scheduler_.state_.nodes.end()) return refuse(no_node(input.node), absl::StatusCode::kNotFound);
   if (!input.drain) {
     if (!node->second.draining) return refuse("node " + input.node + " is not being drained");
     emit(RecordType::kNodeUndrained, "", "", {{"node", input.node}});
@@ -203,6 +221,19 @@ void Step::handle(const DrainRequested& input) {
   }
   const Tick deadline = input.deadline_ms > 0 ? now_ms_ + input.deadline_ms : 0;
   emit(RecordType::kNodeDraining, "", "", {{"node", input.node}, {"deadlineMs", deadline}});
+}
+
+// Whoever asks says that the machine will not come back: nothing of what it held can be running. If it does come back,
+// it joins as a new node, and ends what the desired state does not list.
+void Step::handle(const ForgetRequested& input) {
+  const auto node = scheduler_.state_.nodes.find(input.node);
+  if (node == scheduler_.state_.nodes.end()) return refuse(no_node(input.node), absl::StatusCode::kNotFound);
+  if (node->second.alive)
+    return refuse("node " + input.node + " is alive: stop its agent, or wait until it counts as lost");
+  const std::set<uint64_t> leases = node->second.used.leases;
+  for (const uint64_t epoch : leases) member_gone(epoch, input.node);
+  emit(RecordType::kNodeForgotten, "", "", {{"node", input.node}});
+  scheduler_.heard_.erase(input.node);
 }
 
 void Step::handle(const QueueRequested& input) {

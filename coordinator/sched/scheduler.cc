@@ -106,7 +106,9 @@ void Step::handle(const NodeChanged& input) {
 }
 
 void Step::handle(const Restarted& input) {
-  emit(RecordType::kIncarnation, "", "", {{"epoch", std::max(scheduler_.state_.last_epoch + 1, input.first_epoch)}});
+  json body = {{"epoch", std::max(scheduler_.state_.last_epoch + 1, input.first_epoch)}};
+  if (input.last_run > scheduler_.state_.last_run) body["lastRun"] = input.last_run;
+  emit(RecordType::kIncarnation, "", "", std::move(body));
   scheduler_.heard_.clear();
   scheduler_.sent_.clear();
   scheduler_.revision_ = 0;

@@ -36,6 +36,7 @@ struct Limits {
   int64_t stop_grace_ms = 10'000;
   int max_remakes = 2;             // times that a stage is run again because stored bytes were corrupt
   int max_node_losses = 10;        // attempts of a stage that may be lost with their nodes
+  size_t keep_runs = 0;            // of those that are over; the oldest ones are deleted. 0: all
   int64_t node_lease_ms = 10'000;  // a node that is silent for so long is lost
   // And for so much longer after a restart of the coordinator: agents look for it again at intervals of a second, and
   // gRPC tries to connect at such intervals too.
@@ -83,6 +84,10 @@ class Scheduler {
 
 // What to say where `id` is no run.
 std::string no_run(const State& state, const std::string& id);
+
+// What the run asks for and no node that there is now can give, even when idle, or no quota of its queue: one sentence
+// for each kind of stage. Empty: nothing. A node that joins, or a quota that is raised, may change it.
+std::vector<std::string> out_of_reach(const State& state, const std::string& run);
 
 // One sentence: why the stage is in the state that it is in, and, if it waits, what it needs, what is free and who is
 // ahead of it. NotFound if there is no such run or stage.

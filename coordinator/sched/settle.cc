@@ -50,6 +50,29 @@ void Step::advance() {
     settle_runs();
     settle();
   } while (place() || !scheduler_.state_.index.settle.empty() || !scheduler_.state_.index.ended.empty());
+  retire_runs();
+}
+
+// The oldest runs that are over make room. Those of a batch stay until all of it is over: it counts its failures.
+void Step::retire_runs() {
+  const State& state = scheduler_.state_;
+  const size_t keep = scheduler_.limits_.keep_runs;
+  size_t over = state.runs.size() - state.index.open_runs.size();
+  const bool moved = std::any_of(result_.records.begin(), result_.records.end(), [](const Record& record) {
+    return record.type == RecordType::kRunFinished || record.type == RecordType::kRunDelivered ||
+           record.type == RecordType::kMemberGone || record.type == RecordType::kIncarnation;
+  });
+  if (keep == 0 || over <= keep || !moved) return;
+  std::set<std::string> open_batches;
+  for (const std::string& id : state.index.open_runs) open_batches.insert(state.runs.at(id).batch);
+  std::set<std::pair<uint64_t, std::string>> oldest;
+  for (const auto& [id, run] : state.runs) {
+    const bool stays = run.delivery == Delivery::kPending || (!run.batch.empty() && open_batches.contains(run.batch));
+    if (!stays && why_not_deleted(run).empty()) oldest.emplace(run.number, id);
+  }
+  for (auto next = oldest.begin(); next != oldest.end() && over > keep; ++next, --over) {
+    erase(state.runs.at(next->second));
+  }
 }
 
 void Step::settle() {

@@ -32,6 +32,7 @@ class Step {
   void handle(const DeleteRequested& input);
   void handle(const RunDelivered& input);
   void handle(const DrainRequested& input);
+  void handle(const ForgetRequested& input);
   void handle(const QueueRequested& input);
   void handle(const NodeReport& input);
 
@@ -59,6 +60,8 @@ class Step {
   // requests.cc
   std::string submit(const RunSubmitted& input, const std::string& batch, bool queued);
   void cancel(Run& run, const std::string& reason, bool force);
+  static std::string why_not_deleted(const Run& run);  // "": it may be
+  void erase(const Run& run);
 
   // attempts.cc
   void fail_attempt(const std::string& run, Stage& stage, const AttemptFinished& input);
@@ -94,6 +97,7 @@ class Step {
   void settle_runs();
   void settle_batch(const std::string& id);
   void finish_run(Run& run);
+  void retire_runs();
 
   // place.cc
   bool place();

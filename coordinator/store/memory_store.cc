@@ -1,6 +1,5 @@
 // StateStore in memory, for tests.
 #include <algorithm>
-#include <map>
 
 #include "coordinator/store/state_store.h"
 
@@ -10,29 +9,29 @@ namespace {
 class MemoryStore final : public StateStore {
  public:
   Status commit(const Batch& batch) override {
-    for (const RecordRow& record : batch.records) {
-      records_[record.run].push_back(record.text);
-      all_.push_back(record.text);
-    }
+    all_.insert(all_.end(), batch.records.begin(), batch.records.end());
     for (const RunRow& run : batch.runs) upsert(run);
     artifacts_.insert(artifacts_.end(), batch.artifacts.begin(), batch.artifacts.end());
+    for (const ErasedRun& run : batch.erased) erase(run);
     return absl::OkStatus();
   }
 
   StatusOr<std::vector<std::string>> records(const std::string& run) override {
-    const auto found = records_.find(run);
-    return found == records_.end() ? std::vector<std::string>() : found->second;
+    return records(run, 0, all_.size());
   }
 
   StatusOr<std::vector<std::string>> records(const std::string& run, uint64_t after, size_t most) override {
-    const auto found = records_.find(run);
-    if (found == records_.end() || after >= found->second.size()) return std::vector<std::string>();
-    const auto from = found->second.begin() + static_cast<int64_t>(after);
-    return std::vector<std::string>(from, from + static_cast<int64_t>(std::min(most, found->second.size() - after)));
+    std::vector<std::string> texts;
+    for (const RecordRow& record : all_) {
+      if (record.run != run || texts.size() >= most) continue;
+      if (after == 0) texts.push_back(record.text);
+      after -= after == 0 ? 0 : 1;
+    }
+    return texts;
   }
 
   Status each_record(const std::function<Status(const std::string& text)>& each) override {
-    for (const std::string& text : all_) GQ_RETURN_IF_ERROR(each(text));
+    for (const RecordRow& record : all_) GQ_RETURN_IF_ERROR(each(record.text));
     return absl::OkStatus();
   }
 
@@ -46,6 +45,15 @@ class MemoryStore final : public StateStore {
   }
 
  private:
+  void erase(const ErasedRun& run) {
+    const auto of_run = [&](const RecordRow& record) { return record.run == run.run; };
+    const auto last = std::find_if(all_.rbegin(), all_.rend(), of_run);
+    const auto first = std::find_if(all_.begin(), all_.end(), of_run);
+    if (first == all_.end()) return;
+    const std::string kept = last->text;
+    *first = {"", run.mark};
+    std::erase_if(all_, [&](const RecordRow& record) { return of_run(record) && record.text != kept; });
+  }
   void upsert(const RunRow& run) {
     for (RunRow& row : runs_) {
       if (row.id != run.id) continue;
@@ -55,8 +63,7 @@ class MemoryStore final : public StateStore {
     runs_.push_back(run);
   }
 
-  std::map<std::string, std::vector<std::string>> records_;
-  std::vector<std::string> all_;
+  std::vector<RecordRow> all_;
   std::vector<RunRow> runs_;
   std::vector<ArtifactRow> artifacts_;
 };

@@ -10,6 +10,7 @@ namespace gridquant::store {
 namespace {
 
 constexpr int kBusyTimeoutMs = 5'000;
+constexpr int64_t kWorthShrinking = 4 << 20;  // bytes
 constexpr const char* kSchema =
     "CREATE TABLE records (seq INTEGER PRIMARY KEY, run TEXT NOT NULL, body TEXT NOT NULL);"
     "CREATE INDEX records_by_run ON records (run, seq);"
@@ -59,16 +60,19 @@ class SqliteStore final : public StateStore {
 
   Status prepare(Access access) {
     sqlite3_busy_timeout(db_, kBusyTimeoutMs);
-    GQ_ASSIGN_OR_RETURN(const int64_t found, format());
+    GQ_ASSIGN_OR_RETURN(const int64_t found, pragma("PRAGMA user_version"));
     if (found == 0 && access == Access::kReadWrite) return create();
     if (found == 0) return absl::NotFoundError(path_ + " is empty: no run has been recorded there");
-    if (found != kFormat) {
+    if (found < 1 || found > kFormat) {
       return absl::FailedPreconditionError("the work folder " + base::folder_of(path_) + " has format " +
                                            std::to_string(found) + ", this gridquant reads format " +
                                            std::to_string(kFormat) +
                                            ": use another folder (--workdir DIR), or remove this one to start afresh");
     }
-    return access == Access::kReadWrite ? pragmas() : absl::OkStatus();
+    if (access == Access::kReadOnly) return absl::OkStatus();
+    GQ_RETURN_IF_ERROR(pragmas());
+    if (found < kFormat) GQ_RETURN_IF_ERROR(mark_format());
+    return shrink();
   }
 
   Status commit(const Batch& batch) override {
@@ -158,8 +162,8 @@ class SqliteStore final : public StateStore {
     return code == SQLITE_OK ? absl::OkStatus() : error(code);
   }
 
-  StatusOr<int64_t> format() {
-    Statement select(db_, "PRAGMA user_version");
+  StatusOr<int64_t> pragma(const char* sql) {
+    Statement select(db_, sql);
     const int code = select.step();
     if (code != SQLITE_ROW) return error(code == SQLITE_DONE ? SQLITE_ERROR : sqlite3_extended_errcode(db_));
     return select.integer(0);
@@ -174,8 +178,21 @@ class SqliteStore final : public StateStore {
     GQ_RETURN_IF_ERROR(pragmas());
     GQ_RETURN_IF_ERROR(execute("BEGIN IMMEDIATE"));
     GQ_RETURN_IF_ERROR(execute(kSchema));
-    GQ_RETURN_IF_ERROR(execute(("PRAGMA user_version = " + std::to_string(kFormat)).c_str()));
+    GQ_RETURN_IF_ERROR(mark_format());
     return execute("COMMIT");
+  }
+
+  Status mark_format() { return execute(("PRAGMA user_version = " + std::to_string(kFormat)).c_str()); }
+
+  // Gives the room of erased runs back to the disk, if that is most of the file. All or nothing, like any transaction;
+  // where there is no room for the copy, the file stays as it is, and its free pages are used for what comes.
+  Status shrink() {
+    GQ_ASSIGN_OR_RETURN(const int64_t pages, pragma("PRAGMA page_count"));
+    GQ_ASSIGN_OR_RETURN(const int64_t unused, pragma("PRAGMA freelist_count"));
+    GQ_ASSIGN_OR_RETURN(const int64_t page_size, pragma("PRAGMA page_size"));
+    if (unused * page_size < kWorthShrinking || unused * 2 < pages) return absl::OkStatus();
+    if (execute("VACUUM").ok()) execute("PRAGMA wal_checkpoint(TRUNCATE)").IgnoreError();
+    return absl::OkStatus();
   }
 
   Status run_to_end(Statement& statement) {
@@ -200,8 +217,22 @@ class SqliteStore final : public StateStore {
                        "INSERT INTO artifacts (key, uses, stage, run, made_ms, components) VALUES (?, ?, ?, ?, ?, ?)");
       insert.bind(row.key).bind(row.uses).bind(row.stage).bind(row.run).bind(row.made_ms).bind(row.components.dump());
       GQ_RETURN_IF_ERROR(run_to_end(insert));
+      Statement drop(db_, "DELETE FROM artifacts WHERE stage = ? AND uses = ? AND seq < last_insert_rowid()");
+      GQ_RETURN_IF_ERROR(run_to_end(drop.bind(row.stage).bind(row.uses)));
     }
+    for (const ErasedRun& run : batch.erased) GQ_RETURN_IF_ERROR(erase(run));
     return absl::OkStatus();
+  }
+
+  Status erase(const ErasedRun& run) {
+    Statement drop(db_,
+                   "DELETE FROM records WHERE run = ?1 AND seq > (SELECT MIN(seq) FROM records WHERE run = ?1)"
+                   " AND seq < (SELECT MAX(seq) FROM records WHERE run = ?1)");
+    GQ_RETURN_IF_ERROR(run_to_end(drop.bind(run.run)));
+    Statement mark(db_,
+                   "UPDATE records SET run = '', body = ?"
+                   " WHERE seq = (SELECT MIN(seq) FROM records WHERE run = ?)");
+    return run_to_end(mark.bind(run.mark).bind(run.run));
   }
 
   sqlite3* db_;

@@ -19,7 +19,9 @@
 
 namespace gridquant::store {
 
-inline constexpr int kFormat = 1;  // of the whole work folder: raise it when an older gridquant could not read it
+// Of the whole work folder: raised when an older gridquant could not read it. What is older is read, and marked as new
+// by the first that writes. 2: deleted runs are erased, nodes may be forgotten.
+inline constexpr int kFormat = 2;
 
 struct RunRow {
   std::string id;        // "quickstart-3"
@@ -43,11 +45,17 @@ struct RecordRow {
   std::string text;  // one record as JSON
 };
 
+struct ErasedRun {  // only the last of its records stays, and `mark`, of no run, where the first one stood
+  std::string run;
+  std::string mark;
+};
+
 struct Batch {
   std::vector<RecordRow> records;
   std::vector<RunRow> runs;            // inserted or replaced
-  std::vector<ArtifactRow> artifacts;  // inserted or replaced
-  bool empty() const { return records.empty() && runs.empty() && artifacts.empty(); }
+  std::vector<ArtifactRow> artifacts;  // each in place of those of its stage and kind
+  std::vector<ErasedRun> erased{};     // after the records were inserted
+  bool empty() const { return records.empty() && runs.empty() && artifacts.empty() && erased.empty(); }
 };
 
 class StateStore {

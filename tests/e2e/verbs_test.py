@@ -34,6 +34,7 @@ def absent(checks, cluster):
         (["delete", "x-1"], NOT_FOUND, "there is no run 'x-1': see gridquant list"),
         (["nodes", "drain", "x"], NOT_FOUND, "there is no node 'x': see gridquant nodes list"),
         (["nodes", "undrain", "x"], NOT_FOUND, "there is no node 'x': see gridquant nodes list"),
+        (["nodes", "forget", "x"], NOT_FOUND, "there is no node 'x': see gridquant nodes list"),
         (["submit", "nothing.yaml"], USAGE, "nothing.yaml"),
         (["submit", PIPELINE, "-p", "bits"], USAGE, "-p takes key=value, not 'bits'"),
         (["submit", PIPELINE, "-p", "bist=4", *cluster.params()], USAGE, "-p gives 'bist', which this"),
@@ -62,6 +63,7 @@ def refused(checks, cluster, over, paused):
         (["delete", paused], f"run {paused} is not over: cancel it first"),
         (["pause", paused], f"run {paused} is paused already"),
         (["nodes", "undrain", "node-a"], "node node-a is not being drained"),
+        (["nodes", "forget", "node-a"], "node node-a is alive: stop its agent, or wait until it counts as lost"),
     )
     for arguments, words in cases:
         outcome = cluster.call(*arguments)

@@ -106,11 +106,18 @@ void Checks::durable(const std::vector<Record>& records) {
     if (!one.run.empty() && one.type != RecordType::kRunDeleted && one.seq != ++seq_[one.run]) {
       throw Violation("I7", "run " + one.run + ": event " + std::to_string(one.seq) + " is not the next one");
     }
+    if (one.type == RecordType::kRunDeleted) deleted(one);
     if (one.type == RecordType::kAttemptFinished && one.body.value("outcome", "") == "succeeded") {
       const sched::Run& run = durable_shadow_.runs.at(one.run);
       committed_.insert(run.stages[run.index.at(one.stage)].key);
     }
   }
+}
+
+void Checks::deleted(const Record& record) {
+  deleted_.insert(record.run);
+  const std::string batch = record.body.value("batch", "");
+  if (!batch.empty() && durable_shadow_.batches.count(batch) == 0) deleted_.insert(batch);
 }
 
 void Checks::performed(const sched::Action& action, size_t step_of_action) {
@@ -125,10 +132,12 @@ void Checks::recovered(const sched::Scheduler& scheduler) {
   if (scheduler.digest() != digest_of(durable_shadow_)) throw Violation("5", "replay gives another state");
   for (const std::string& id : acknowledged_) {
     const bool there = scheduler.find_run(id) != nullptr || scheduler.state().batches.count(id) != 0;
-    if (!there) throw Violation("I1", "the acknowledged " + id + " is lost");
+    if (!there && deleted_.count(id) == 0) throw Violation("I1", "the acknowledged " + id + " is lost");
   }
   for (const auto& [run, state] : ended_) {
     const sched::Run* found = scheduler.find_run(run);
+    if (deleted_.count(run) != 0 && found != nullptr) throw Violation("I2", "run " + run + " was deleted, and is back");
+    if (deleted_.count(run) != 0) continue;
     if (found == nullptr || found->state != state) throw Violation("I2", "run " + run + " has ended, and changed");
   }
 }

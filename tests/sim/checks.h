@@ -46,6 +46,7 @@ class Checks {
   };
   void record(const sched::Record& record);
   void finished(const sched::Record& record, Task& task, const std::string& key);
+  void deleted(const sched::Record& record);
   void slots(const sched::State& state) const;
 
   sched::State shadow_;          // by the records of every step
@@ -55,6 +56,7 @@ class Checks {
   std::set<std::string> committed_;
   std::set<std::string> acknowledged_;
   std::map<std::string, sched::RunState> ended_;
+  std::set<std::string> deleted_;  // runs, and batches with all of theirs
   size_t durable_steps_ = 0;
 };
 

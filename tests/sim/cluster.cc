@@ -2,6 +2,7 @@
 #include "tests/sim/cluster.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace gridquant::sim {
 namespace {
@@ -29,16 +30,46 @@ std::string describe(const sched::Record& record) {
   return text;
 }
 
-sched::Limits limits() {
+// As the store does it.
+void erase_run(std::vector<Transaction>& disk, const sched::Record& deleted) {
+  const auto [mark, last] = sched::remains_of(deleted);
+  bool first = true;
+  for (Transaction& transaction : disk) {
+    std::vector<sched::Record> kept;
+    for (sched::Record& record : transaction.written) {
+      const bool of_run = record.run == deleted.run;
+      if (!of_run) kept.push_back(std::move(record));
+      if (of_run && record.type == sched::RecordType::kRunDeleted) kept.push_back(last);
+      if (of_run && std::exchange(first, false)) kept.push_back(mark);
+    }
+    transaction.written = std::move(kept);
+    transaction.records = transaction.written.size();
+  }
+}
+
+}  // namespace
+
+sched::Limits Cluster::limits() const {
   sched::Limits limits;
   limits.stop_grace_ms = 2'000;
   limits.node_lease_ms = 5'000;
   limits.reserve_after_ms = 8'000;
+  limits.keep_runs = static_cast<size_t>(faults_.keep_runs);
   limits.timing = {.aging_ms = 30'000, .shrink_after_ms = 4'000, .start_timeout_ms = 10'000};
   return limits;
 }
 
-}  // namespace
+// Only what is whole counts, with all that follows from it.
+void Cluster::write(Transaction transaction) {
+  if (transaction.records == 0) return;
+  const bool whole = transaction.written.size() == transaction.records;
+  std::vector<sched::Record> deleted;
+  for (const sched::Record& record : transaction.written) {
+    if (whole && record.type == sched::RecordType::kRunDeleted) deleted.push_back(record);
+  }
+  disk_.push_back(std::move(transaction));
+  for (const sched::Record& record : deleted) erase_run(disk_, record);
+}
 
 uint64_t Random::next() {
   state_ ^= state_ >> 12;
@@ -121,7 +152,7 @@ void Cluster::crash_coordinator(bool wrote_last) {
     const bool torn = !wrote_last && transaction.records > 1 && random_.chance(0.5);
     if (torn) transaction.written.resize(static_cast<size_t>(random_.between(1, int64_t(transaction.records) - 1)));
     if (wrote_last) checks_.durable(transaction.written);
-    if ((wrote_last || torn) && transaction.records > 0) disk_.push_back(std::move(transaction));
+    if (wrote_last || torn) write(std::move(transaction));
   }
   scheduler_.reset();
   ++generation_;
@@ -185,7 +216,7 @@ void Cluster::end_sync(uint64_t generation, std::vector<Step> batch) {
     transaction.written.pop_back();
     --transaction.records;
   }
-  if (transaction.records > 0) disk_.push_back(std::move(transaction));
+  write(std::move(transaction));
   durable_steps_ += batch.size();
   checks_.durable_steps(durable_steps_);
   size_t number = durable_steps_ - batch.size();

@@ -97,6 +97,8 @@ class Cluster {
   void after(Tick ms, Event event);
   void note(const std::string& text);
   void send(Host* from, Host* to, Event deliver);
+  sched::Limits limits() const;
+  void write(Transaction transaction);
   void begin_sync();
   void end_sync(uint64_t generation, std::vector<Step> batch);
   void perform(const sched::Action& action);

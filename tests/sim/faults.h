@@ -10,6 +10,7 @@
 // - an agent dies and is started anew; its workers die with it, or are left behind and found by the next agent;
 // - an agent is stopped in order, and started anew later;
 // - a node dies with everything on it, and comes back;
+// - lost nodes are forgotten by operators, and come back all the same; runs that are over are deleted;
 // - a worker succeeds, fails retryably, fails for good, finds stored bytes corrupt, crashes, hangs until it is stopped,
 //   ignores TERM, cannot be killed for a while, or ends as a zombie: after its node was given up and its stage started
 //   elsewhere.
@@ -24,9 +25,10 @@ namespace gridquant::sim {
 struct Faults {
   double loss = 0, duplicate = 0, late = 0;                                                          // per message
   double coordinator_crash = 0, agent_crash = 0, node_crash = 0, cut = 0, disk_full = 0, drain = 0;  // per second
-  double agent_stop = 0;                                                                             // likewise
+  double agent_stop = 0, forget = 0;                                                                 // likewise
   double fail_retry = 0, fail_user = 0, corrupt = 0, hang = 0, stubborn = 0, unkillable = 0;         // per attempt
-  double cancel = 0, pause = 0;                                                                      // per run
+  double cancel = 0, pause = 0, remove = 0;                                                          // per run
+  int keep_runs = 0;  // of those that are over; 0: all
 };
 
 struct Bugs {

@@ -103,6 +103,9 @@ void Cluster::submit_random(int number) {
       client_request(sched::CancelRequested{id, "changed their mind", random_.chance(0.3)}, "cancel " + id);
     });
   }
+  if (random_.chance(faults_.remove)) {
+    after(random_.between(3'000, 30'000), [this, id] { client_request(sched::DeleteRequested{id}, "delete " + id); });
+  }
   if (random_.chance(faults_.pause)) {
     after(random_.between(10, 4'000), [this, id] { client_request(sched::PauseRequested{id, true}, "pause " + id); });
   }
@@ -135,6 +138,9 @@ void Cluster::fault_tick() {
     if (happens(faults_.agent_stop)) stop_agent(*host);
     if (!host->agent && random_.chance(0.03)) start_agent(*host);
     if (!host->cut_in && !host->cut_out && happens(faults_.cut)) cut(*host);
+    if (happens(faults_.forget)) {
+      client_request(sched::ForgetRequested{host->name}, "forget " + host->name + " " + std::to_string(now_));
+    }
     if (happens(faults_.drain)) {
       const std::string id = host->name + " " + std::to_string(now_);
       client_request(sched::DrainRequested{host->name, true, random_.between(0, 4'000)}, "drain " + id);

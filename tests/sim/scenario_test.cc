@@ -92,6 +92,10 @@ class Player {
       cluster_.set_disk_full(first == "full");
     } else if (verb == "cancel") {
       cluster_.input(sched::CancelRequested{first, "the operator wished it", false});
+    } else if (verb == "forget") {
+      cluster_.input(sched::ForgetRequested{first});
+    } else if (verb == "delete") {
+      cluster_.input(sched::DeleteRequested{first});
     } else if (verb == "drain" || verb == "undrain") {
       int64_t ms = 0;
       words >> ms;

@@ -28,6 +28,9 @@ inline Faults swarm(uint64_t seed) {
   faults.cancel = maybe(0.3);
   faults.pause = maybe(0.3);
   faults.agent_stop = maybe(0.06);
+  faults.forget = maybe(0.5);
+  faults.remove = maybe(0.8);
+  faults.keep_runs = random.chance(0.2) ? 1 : 0;
   return faults;
 }
 

@@ -28,6 +28,7 @@ class Answers final : public v1::PipelineService::Service {
   grpc::Status Submit(grpc::ServerContext*, const v1::SubmitRequest* request, v1::SubmitResponse* answer) override {
     submitted = *request;
     answer->set_run("small-1");
+    answer->add_warnings("stage 'plan' waits for a node");
     return submit_status;
   }
   grpc::Status Validate(grpc::ServerContext*, const v1::ValidateRequest*, v1::ValidateResponse* answer) override {
@@ -107,6 +108,7 @@ TEST_F(ClusterVerbsTest, SubmitSendsTheFileAndPrintsTheRun) {
       call({"submit", "small.yaml", "-p", "bits=3", "--output", "o", "--no-cache", "--idempotency-key", "k1"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_EQ(outcome.out, "small-1 submitted\n");
+  EXPECT_THAT(outcome.err, HasSubstr("warning: stage 'plan' waits for a node\n"));
   EXPECT_EQ(answers_.submitted.request_id(), "k1");
   EXPECT_EQ(answers_.submitted.output(), "o");
   EXPECT_TRUE(answers_.submitted.no_cache());

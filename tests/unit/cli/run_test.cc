@@ -47,6 +47,14 @@ TEST_F(CliTest, ASecondRunIsCachedWholly) {
   EXPECT_THAT(gridquant({"explain", "small-2", "plan"}).out, HasSubstr("cached: a stored result has the same key"));
 }
 
+// A coordinator has worked in the folder: one of its runs has left logs.
+TEST_F(CliTest, AnIdIsNotGivenTwice) {
+  std::filesystem::create_directories(root_ + "/.gridquant/runs/small-3/analyze");
+  std::filesystem::create_directories(root_ + "/.gridquant/runs/other-9");
+  EXPECT_THAT(run().err, HasSubstr("run small-4 succeeded"));
+  EXPECT_THAT(run().err, HasSubstr("run small-5 succeeded"));
+}
+
 TEST_F(CliTest, OnlyWhatFollowsFromAChangeIsMadeAgain) {
   ASSERT_EQ(run().exit_code, 0);
   const Outcome outcome = run({"-p", "bits=3"});
@@ -269,7 +277,7 @@ TEST_F(CliTest, AWorkFolderOfAnotherVersionIsRefused) {
   std::filesystem::remove(root_ + "/.gridquant/state.db-wal");
   const Outcome outcome = run();
   EXPECT_EQ(outcome.exit_code, 2);
-  EXPECT_THAT(outcome.err, HasSubstr("has format 99, this gridquant reads format 1"));
+  EXPECT_THAT(outcome.err, HasSubstr("has format 99, this gridquant reads format 2"));
   EXPECT_EQ(gridquant({"get"}).exit_code, 2);
 }
 

@@ -1,8 +1,10 @@
 // Every call that changes something, against the real coordinator: with its request lost, its reply lost, both, come
 // twice while the first one goes on, and again after a restart. It is done once, and every caller has the same answer.
+#include <algorithm>
 #include <functional>
 #include <future>
 
+#include "absl/time/clock.h"
 #include "tests/unit/rpc/real_coordinator.h"
 #include "tests/unit/rpc/wire.h"
 
@@ -64,8 +66,8 @@ Answer collect(Client& client, const std::string& id, int64_t min_age_ms) {
   return answer.ok() ? Answer(std::to_string(answer->removed_count()) + " removed") : answer.status();
 }
 
-constexpr const char* kNames[] = {"Submit",    "CancelRun", "RetryRun",    "PauseRun", "ResumeRun",
-                                  "DeleteRun", "DrainNode", "UndrainNode", "SetQueue", "CollectGarbage"};
+constexpr const char* kNames[] = {"Submit",    "CancelRun", "RetryRun",    "PauseRun",   "ResumeRun",      "DeleteRun",
+                                  "DrainNode", "UndrainNode", "ForgetNode", "SetQueue", "CollectGarbage"};
 
 class OnceTest : public CoordinatorTest, public testing::WithParamInterface<const char*> {
  protected:
@@ -82,6 +84,16 @@ class OnceTest : public CoordinatorTest, public testing::WithParamInterface<cons
     join("node-b");
     ASSERT_TRUE(node_call<v1::DrainNodeRequest>(*any, "", "node-b").ok());
     std::filesystem::create_directories(garbage());
+    if (GetParam() == std::string("ForgetNode")) wait_until_lost();
+  }
+  void wait_until_lost() const {
+    for (int i = 0; i < 1'000; ++i) {
+      const auto answer = client()->call(v1::ListNodesRequest());
+      ASSERT_TRUE(answer.ok()) << answer.status();
+      if (std::ranges::none_of(answer->nodes(), [](const v1::Node& node) { return node.alive(); })) return;
+      absl::SleepFor(absl::Milliseconds(10));
+    }
+    FAIL() << "nodes that are silent are still alive";
   }
 
   Change change() const {
@@ -108,6 +120,9 @@ class OnceTest : public CoordinatorTest, public testing::WithParamInterface<cons
       return of("node_draining", node_call<v1::DrainNodeRequest>, Text("node-a"), Text("node-b"));
     if (name == "UndrainNode") {
       return of("node_undrained", node_call<v1::UndrainNodeRequest>, Text("node-b"), Text("node-a"));
+    }
+    if (name == "ForgetNode") {
+      return of("node_forgotten", node_call<v1::ForgetNodeRequest>, Text("node-a"), Text("node-b"));
     }
     if (name == "SetQueue") return of("queue_changed", set_queue, Text("team"), Text("other"));
     return of("", collect, int64_t{0}, int64_t{1});

@@ -99,6 +99,14 @@ class CoordinatorTest : public testing::Test {
     EXPECT_TRUE(answer.ok()) << answer.status();
     return answer.ok() ? answer->run() : "";
   }
+  Status cancel_and_delete(const std::string& run) const {
+    v1::CancelRunRequest cancel;
+    cancel.set_run(run);
+    GQ_RETURN_IF_ERROR(client()->call(cancel).status());
+    v1::DeleteRunRequest request;
+    request.set_run(run);
+    return client()->call(request).status();
+  }
   // As an agent does.
   void join(const std::string& node) const {
     const auto stub = v1::NodeService::NewStub(channel());

@@ -6,6 +6,8 @@
 #include "coordinator/auth/credentials.h"
 #include "coordinator/client/errors.h"
 #include "coordinator/rpc/limits.h"
+#include "coordinator/store/run_ids.h"
+#include "coordinator/store/state_store.h"
 #include "tests/unit/auth/make_certificates.h"
 #include "tests/unit/rpc/wire.h"
 
@@ -287,6 +289,58 @@ TEST_F(ServerTest, ACutLinkIsSeenByBothSidesWithinTheKeepalive) {
   EXPECT_TRUE(until(Kind::kCut, 20)) << "the client sees it";
   for (int i = 0; i < 100 && !wire.server_gave_up(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   EXPECT_TRUE(wire.server_gave_up()) << "the server sees it";
+}
+
+TEST_F(CoordinatorTest, ASubmissionIsWarnedOfWhatNoNodeCanGive) {
+  begin();
+  const auto answer = client()->call(submission("once"));
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  ASSERT_THAT(answer->warnings(), SizeIs(1));
+  EXPECT_THAT(answer->warnings(0), HasSubstr("stage 'analyze' waits for a node: none is there now"));
+}
+
+TEST_F(CoordinatorTest, ADeletedRunIsGoneFromTheDiskAndStaysSo) {
+  begin();
+  const std::string run = submit();
+  ASSERT_TRUE(cancel_and_delete(run).ok());
+  EXPECT_EQ(records("run_submitted"), 0);
+  EXPECT_EQ(records("run_erased"), 1);
+  restart();
+  v1::GetRunRequest request;
+  request.set_run(run);
+  EXPECT_EQ(client()->call(request).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(submit(), "small-2");
+  EXPECT_EQ(records("run_submitted"), 1);
+}
+
+// `gridquant run` has worked in the folder between two coordinators.
+TEST_F(CoordinatorTest, AnIdIsNotGivenTwice) {
+  const std::string workdir = root_ + "/work";
+  begin();
+  EXPECT_EQ(submit(), "small-1");
+  close();
+  {
+    auto store = store::open_sqlite_store(workdir, store::Access::kReadWrite);
+    ASSERT_TRUE(store.ok()) << store.status();
+    store::Batch batch;
+    batch.runs = {{"small-2", "small", "succeeded", 1, 2}, {"small-4", "small", "succeeded", 1, 2}};
+    ASSERT_TRUE((*store)->commit(batch).ok());
+  }
+  const auto ids = store::used_run_ids(base::posix_env(), workdir);
+  ASSERT_TRUE(ids.ok()) << ids.status();
+  EXPECT_THAT(*ids, testing::ElementsAre("small-1", "small-2", "small-4"));
+  restart();
+  EXPECT_EQ(submit(), "small-5");
+  std::filesystem::create_directories(workdir + "/runs/small-7");
+  restart();
+  EXPECT_EQ(submit(), "small-8");
+}
+
+TEST(RunNumberTest, IsWhatStandsBehindTheLastDash) {
+  EXPECT_EQ(store::run_number("a-b-12"), 12u);
+  for (const char* none : {"", "small", "small-", "small-x", "small-99999999999999999999", "7"}) {
+    EXPECT_EQ(store::run_number(none), 0u) << none;
+  }
 }
 
 }  // namespace

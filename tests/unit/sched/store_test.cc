@@ -4,6 +4,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,15 +18,20 @@
 
 namespace {
 std::atomic<int> syncs = 0;  // of files, by anybody in this process
+std::atomic<int> fatal = 0;  // the process is killed before this one; 0: never
+
+void sync_or_die() {
+  if (++syncs == fatal) ::kill(::getpid(), SIGKILL);
+}
 }
 
 // In place of the C library's: SQLite calls one of them.
 extern "C" int fdatasync(int fd) {
-  ++syncs;
+  sync_or_die();
   return static_cast<int>(::syscall(SYS_fdatasync, fd));
 }
 extern "C" int fsync(int fd) {
-  ++syncs;
+  sync_or_die();
   return static_cast<int>(::syscall(SYS_fsync, fd));
 }
 
@@ -113,6 +119,86 @@ TEST_F(StoreTest, WhatWasCommittedSurvivesAKilledProcess) {
   expect_remembers(*open());
 }
 
+std::vector<std::string> all_records(StateStore& store) {
+  std::vector<std::string> texts;
+  EXPECT_TRUE(store
+                  .each_record([&](const std::string& text) {
+                    texts.push_back(text.size() > 20 ? "long" : text);
+                    return absl::OkStatus();
+                  })
+                  .ok());
+  return texts;
+}
+
+Batch deletion() {
+  Batch batch = batch_of("r-1", {"deleted"});
+  batch.erased = {{"r-1", "mark"}};
+  return batch;
+}
+
+TEST_F(StoreTest, AnErasedRunLeavesItsLastRecordAndAMarkInItsPlace) {
+  for (const auto& store : {std::shared_ptr<StateStore>(make_memory_store()), std::shared_ptr<StateStore>(open())}) {
+    ASSERT_TRUE(store->commit(batch_of("r-0", {"zero"})).ok());
+    fill(*store);
+    ASSERT_TRUE(store->commit(deletion()).ok());
+    ASSERT_TRUE(store->commit(batch_of("r-3", {"later"})).ok());
+    EXPECT_THAT(all_records(*store), ElementsAre("zero", "mark", "other", "deleted", "later"));
+    EXPECT_THAT(*store->records("r-1"), ElementsAre("deleted"));
+    EXPECT_THAT(*store->records(""), ElementsAre("mark"));
+    EXPECT_EQ(store->runs()->size(), 2u) << "ids are remembered";
+  }
+}
+
+// Killed before each sync of a run's erasure and of the shrinking after it: all of it is found, or nothing.
+TEST_F(StoreTest, AnErasureIsWholeOrNotAtAll) {
+  std::set<std::vector<std::string>> seen;
+  bool survived = false;
+  for (int kill_at = 1; !survived; ++kill_at) {
+    ASSERT_LT(kill_at, 100);
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+    {
+      const auto store = open();
+      ASSERT_TRUE(store->commit(batch_of("r-0", {"zero"})).ok());
+      std::vector<std::string> large(6, std::string(1 << 20, 'x'));
+      ASSERT_TRUE(store->commit(batch_of("r-1", large)).ok());
+      ASSERT_TRUE(store->commit(batch_of("r-2", {"other"})).ok());
+    }
+    const pid_t child = ::fork();
+    if (child == 0) {
+      syncs = 0;
+      fatal = kill_at;
+      const bool done = (*open_sqlite_store(folder_, Access::kReadWrite))->commit(deletion()).ok() &&
+                        open_sqlite_store(folder_, Access::kReadWrite).ok();
+      ::_exit(done ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    survived = WIFEXITED(status);
+    ASSERT_TRUE(!survived || WEXITSTATUS(status) == 0);
+    seen.insert(all_records(*open(Access::kReadOnly)));
+    seen.insert(all_records(*open()));
+  }
+  const std::vector<std::string> before = {"zero", "long", "long", "long", "long", "long", "long", "other"};
+  const std::vector<std::string> after = {"zero", "mark", "other", "deleted"};
+  EXPECT_THAT(seen, testing::UnorderedElementsAre(before, after));
+  EXPECT_LT(std::filesystem::file_size(folder_ + "/state.db"), 1u << 20) << "the room of erased runs is given back";
+}
+
+TEST_F(StoreTest, OfTheArtifactsOfAStageTheLatestIsKept) {
+  const auto store = open();
+  for (int commit = 0; commit < 20; ++commit) {
+    Batch batch;
+    for (int i = 0; i < 100; ++i) {
+      batch.artifacts.push_back(
+          {"k", "plan", "plan", "r-1", commit * 100 + i, {{"large", std::string(10'000, 'x')}}});
+    }
+    ASSERT_TRUE(store->commit(batch).ok());
+  }
+  EXPECT_EQ((*store->latest_artifact("plan", "plan"))->made_ms, 1'999);
+  EXPECT_LT(std::filesystem::file_size(folder_ + "/state.db"), 1u << 20);
+}
+
 TEST_F(StoreTest, EveryCommitIsSyncedIntoAWriteAheadLog) {
   const auto store = open();
   for (int i = 0; i < 20; ++i) {
@@ -145,9 +231,24 @@ TEST_F(StoreTest, AnotherFormatIsRefusedWithAllThatOneMustKnow) {
     const std::string message(store.status().message());
     EXPECT_THAT(message, HasSubstr(folder_));
     EXPECT_THAT(message, HasSubstr("has format 7"));
-    EXPECT_THAT(message, HasSubstr("reads format 1"));
+    EXPECT_THAT(message, HasSubstr("reads format 2"));
     EXPECT_THAT(message, HasSubstr("--workdir"));
   }
+}
+
+TEST_F(StoreTest, TheFormatBeforeIsReadAndMarkedByWhoeverWrites) {
+  open();
+  const auto set_format = [&](char format) {
+    std::fstream file(folder_ + "/state.db", std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(63);
+    file.put(format);
+  };
+  set_format(1);
+  EXPECT_NE(open(Access::kReadOnly), nullptr);
+  EXPECT_NE(open(), nullptr);
+  std::ifstream file(folder_ + "/state.db", std::ios::binary);
+  file.seekg(63);
+  EXPECT_EQ(file.get(), 2);
 }
 
 TEST_F(StoreTest, WhatIsNoStoreIsSaidToBeNone) {
