@@ -1,6 +1,7 @@
 // Where activations lie. The decision is made buffer by buffer, in the order in which they are asked for.
 #include "stages/hidden_states.h"
 
+#include <sys/mman.h>
 #include <sys/random.h>
 
 #include <cstdint>
@@ -19,12 +20,24 @@ std::string unique_part() {
   return absl::StrCat(absl::Hex(number, absl::kZeroPad16));
 }
 
+// Asks for pages of 2 MiB where there are whole ones: activations of all sequences are many times what a TLB covers
+// with pages of 4 KiB, which cost 2 to 4 % of a forward pass on two threads. A hint: the system may have none, or be
+// told to give none.
+void prefer_huge_pages(std::byte* data, size_t bytes) {
+  constexpr uintptr_t kHugePage = 2 << 20;
+  const auto address = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t begin = (address + kHugePage - 1) / kHugePage * kHugePage;
+  const uintptr_t end = (address + bytes) / kHugePage * kHugePage;
+  if (begin < end) ::madvise(data + (begin - address), end - begin, MADV_HUGEPAGE);
+}
+
 }  // namespace
 
 StatusOr<ActivationMemory> ActivationBudget::make(const std::string& name, size_t bytes) {
   ActivationMemory memory;
   if (bytes <= left_) {
     memory.heap_ = tensor::Buffer(bytes, memory_);
+    prefer_huge_pages(memory.heap_.data(), bytes);
     left_ -= bytes;
     return memory;
   }
