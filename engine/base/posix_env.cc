@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "engine/base/env.h"
+#include "engine/base/file_calls.h"
 
 namespace gridquant::base {
 namespace {
@@ -76,6 +77,7 @@ class PosixFile final : public RandomAccessFile {
   const std::string& path() const override { return path_; }
 
   Status read(uint64_t offset, std::span<std::byte> to) const override {
+    const FileCall call;
     while (!to.empty()) {
       const ssize_t got = ::pread(fd_.get(), to.data(), std::min(to.size(), kLargestTransfer), offset);
       if (got < 0 && errno == EINTR) continue;
@@ -100,6 +102,7 @@ class PosixWritable final : public WritableFile {
   PosixWritable(std::string path, Descriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
 
   Status append(std::span<const std::byte> data) override {
+    const FileCall call;
     while (!data.empty()) {
       const ssize_t put = ::write(fd_.get(), data.data(), std::min(data.size(), kLargestTransfer));
       if (put < 0 && errno == EINTR) continue;
@@ -109,10 +112,14 @@ class PosixWritable final : public WritableFile {
     return absl::OkStatus();
   }
 
-  Status sync() override { return ::fsync(fd_.get()) == 0 ? absl::OkStatus() : status_of(errno, "syncing", path_); }
+  Status sync() override {
+    const FileCall call;
+    return ::fsync(fd_.get()) == 0 ? absl::OkStatus() : status_of(errno, "syncing", path_);
+  }
 
   // Not retried after EINTR: Linux has closed the descriptor by then.
   Status close() override {
+    const FileCall call;  // of a network file system: writes what is left
     return ::close(fd_.release()) == 0 || errno == EINTR ? absl::OkStatus() : status_of(errno, "closing", path_);
   }
 
@@ -181,6 +188,7 @@ class PosixEnv final : public Env {
   }
 
   Status rename(const std::string& from, const std::string& to) override {
+    const FileCall call;
     return ::rename(from.c_str(), to.c_str()) == 0 ? absl::OkStatus()
                                                    : status_of(errno, "renaming " + from + " to", to);
   }
@@ -196,6 +204,7 @@ class PosixEnv final : public Env {
   }
 
   Status sync_folder(const std::string& path) override {
+    const FileCall call;
     Descriptor fd(open_retrying(path.c_str(), O_RDONLY | O_DIRECTORY));
     if (fd.get() < 0) return status_of(errno, "opening the folder", path);
     // Some file systems cannot sync a folder and say EINVAL; their renames are as durable as they will be.

@@ -7,14 +7,14 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "engine/base/file_calls.h"
 
 namespace gridquant::worker {
 namespace {
 
 using nlohmann::json;
 
-constexpr absl::Duration kBeat = absl::Seconds(1);
-constexpr int64_t kTickMs = 10;  // of processor time: more than the beat itself takes
+constexpr int64_t kTickMs = 10;  // of processor time: what is less is no work
 
 // As Abseil's constructors spell it: "InvalidArgument".
 std::string code_name(absl::StatusCode code) {
@@ -31,10 +31,15 @@ std::string code_name(absl::StatusCode code) {
   return name;
 }
 
-int64_t processor_ticks() {
+int64_t used_ns(clockid_t clock) {
   timespec used{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
-  return (static_cast<int64_t>(used.tv_sec) * 1000 + used.tv_nsec / 1'000'000) / kTickMs;
+  clock_gettime(clock, &used);
+  return static_cast<int64_t>(used.tv_sec) * 1'000'000'000 + used.tv_nsec;
+}
+
+// Of all threads but this one, which beats: beats are no sign of work.
+int64_t processor_ticks() {
+  return (used_ns(CLOCK_PROCESS_CPUTIME_ID) - used_ns(CLOCK_THREAD_CPUTIME_ID)) / (kTickMs * 1'000'000);
 }
 
 }  // namespace
@@ -67,8 +72,8 @@ void JsonLines::write(const json& event) {
   std::fflush(stdout);
 }
 
-Heartbeat::Heartbeat(JsonLines& lines, const std::atomic<int64_t>& waits)
-    : lines_(lines), waits_(waits), thread_([this] { run(); }) {}
+Heartbeat::Heartbeat(JsonLines& lines, const std::atomic<int64_t>& waits, Times times)
+    : lines_(lines), waits_(waits), times_(times), thread_([this] { run(); }) {}
 
 Heartbeat::~Heartbeat() {
   {
@@ -79,13 +84,15 @@ Heartbeat::~Heartbeat() {
 }
 
 void Heartbeat::run() {
-  int64_t last = 0;
+  const base::FileCalls& calls = base::file_calls();
+  int64_t last = 0, still_ms = 0;
   absl::MutexLock lock(&mutex_);
-  while (!mutex_.AwaitWithTimeout(absl::Condition(&stopping_), kBeat)) {
-    const int64_t now = processor_ticks() + waits_;
-    if (now == last) continue;
+  while (!mutex_.AwaitWithTimeout(absl::Condition(&stopping_), absl::Milliseconds(times_.beat_ms))) {
+    const int64_t now = processor_ticks() + waits_ + calls.turns;
+    still_ms = now == last ? still_ms + times_.beat_ms : 0;
     last = now;
-    lines_.heartbeat(now);
+    const bool in_a_call = calls.under_way > 0 && still_ms <= times_.longest_file_call_ms;
+    if (still_ms == 0 || in_a_call) lines_.heartbeat(now);
   }
 }
 

@@ -41,10 +41,16 @@ class JsonLines final : public stages::ProgressSink {
 };
 
 // Calls beat with a number that grows while this process works: once a second, and not where it has not grown. What
-// counts is processor time, and `waits`: a rank that waits for others is alive. A stopped process has neither.
+// counts is processor time, `waits` (a rank that waits for others is alive), and calls into the system's files, also
+// while one goes on, but not for ever. A stopped process has none of these.
 class Heartbeat {
  public:
-  Heartbeat(JsonLines& lines, const std::atomic<int64_t>& waits);
+  struct Times {
+    int64_t beat_ms = 1'000;
+    int64_t longest_file_call_ms = 600'000;  // longer, and nothing else moves: it hangs
+  };
+  Heartbeat(JsonLines& lines, const std::atomic<int64_t>& waits) : Heartbeat(lines, waits, Times()) {}
+  Heartbeat(JsonLines& lines, const std::atomic<int64_t>& waits, Times times);
   ~Heartbeat();
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
@@ -53,6 +59,7 @@ class Heartbeat {
   void run();
   JsonLines& lines_;
   const std::atomic<int64_t>& waits_;
+  const Times times_;
   absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
