@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <span>
 
+#include "engine/base/log.h"
+
 namespace gridquant::control {
 namespace {
 
@@ -33,6 +35,34 @@ StatusOr<std::string> LogStore::path_of(const std::string& name) const {
 StatusOr<uint64_t> LogStore::append(const std::string& name, uint64_t offset, std::string_view data, bool last) {
   GQ_ASSIGN_OR_RETURN(const std::string path, path_of(name));
   absl::MutexLock lock(&mutex_);
+  StatusOr<uint64_t> written = write(path, offset, data);
+  if (!written.ok()) {
+    if (trouble_.ok()) {
+      base::log(base::LogLevel::kWarning,
+                "logs of runs cannot be written: " + std::string(written.status().message()) +
+                    "; runs go on, and their nodes keep what they have and send it again");
+    }
+    trouble_ = written.status();
+    return absl::UnavailableError(trouble_.message());
+  }
+  const bool whole = *written == offset + data.size();
+  if (whole && !data.empty() && !trouble_.ok()) {
+    base::log(base::LogLevel::kInfo, "logs of runs are written again");
+    trouble_ = absl::OkStatus();
+  }
+  if (last && whole) {
+    if (complete_.size() >= kMaxRemembered) complete_.clear();
+    complete_.insert(name);
+  }
+  return written;
+}
+
+Status LogStore::trouble() {
+  absl::MutexLock lock(&mutex_);
+  return trouble_;
+}
+
+StatusOr<uint64_t> LogStore::write(const std::string& path, uint64_t offset, std::string_view data) {
   uint64_t there = 0;
   if (env_.exists(path)) {
     GQ_ASSIGN_OR_RETURN(there, env_.file_size(path));
@@ -47,10 +77,6 @@ StatusOr<uint64_t> LogStore::append(const std::string& name, uint64_t offset, st
     GQ_ASSIGN_OR_RETURN(const auto file, env_.extend(path));
     GQ_RETURN_IF_ERROR(file->append(std::as_bytes(std::span<const char>(data.data(), data.size()))));
     GQ_RETURN_IF_ERROR(file->close());
-  }
-  if (last) {
-    if (complete_.size() >= kMaxRemembered) complete_.clear();
-    complete_.insert(name);
   }
   return there + data.size();
 }

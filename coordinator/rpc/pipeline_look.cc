@@ -47,7 +47,9 @@ Status list_runs(const View& view, const v1::ListRunsRequest& request, v1::ListR
   return absl::OkStatus();
 }
 
-Status explain_run(const View& view, const v1::ExplainRunRequest& request, v1::ExplainRunResponse& response) {
+// `log_trouble`: why logs cannot be written just now.
+Status explain_run(const View& view, const v1::ExplainRunRequest& request, const Status& log_trouble,
+                   v1::ExplainRunResponse& response) {
   const sched::Run* run = view.scheduler.find_run(request.run());
   if (run == nullptr) return no_run(view, request.run());
   if (!request.stage().empty() && run->index.count(request.stage()) == 0) {
@@ -61,6 +63,9 @@ Status explain_run(const View& view, const v1::ExplainRunRequest& request, v1::E
     one.set_stage(stage.plan.name);
     one.set_state(to_proto(stage.state));
     one.set_sentence(sentence);
+    if (log_trouble.ok() || stage.state != sched::StageState::kRunning) continue;
+    one.set_sentence(sentence + "; its log cannot be written just now, its node keeps it: " +
+                     std::string(log_trouble.message()));
   }
   return absl::OkStatus();
 }
@@ -99,7 +104,10 @@ grpc::ServerUnaryReactor* PipelineService::ListRuns(Context* context, const v1::
 
 grpc::ServerUnaryReactor* PipelineService::ExplainRun(Context* context, const v1::ExplainRunRequest* request,
                                                       v1::ExplainRunResponse* response) {
-  return calls_.look(context, [request, response](const View& view) { return explain_run(view, *request, *response); });
+  control::LogStore& logs = calls_.control().logs();
+  return calls_.look(context, [request, response, &logs](const View& view) {
+    return explain_run(view, *request, logs.trouble(), *response);
+  });
 }
 
 grpc::ServerUnaryReactor* PipelineService::GetBatch(Context* context, const v1::GetBatchRequest* request,

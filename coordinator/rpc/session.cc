@@ -1,16 +1,25 @@
 // One agent's session: reports in, the latest desired state out; pieces of logs in, what was written of them out.
 // Nothing queues up: a desired state that could not be sent yet is replaced by the next, an acknowledgement likewise.
+// A piece of a log that cannot be written is not acknowledged until a while later, and then by what is there: the agent
+// sends it again. Nothing else of the session depends on it.
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
+#include <string>
+#include <vector>
 
+#include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "coordinator/rpc/convert.h"
 #include "coordinator/rpc/limits.h"
 #include "coordinator/rpc/node_service.h"
 
 namespace gridquant::rpc {
 namespace {
+
+constexpr absl::Duration kAskAgain = absl::Seconds(2);  // for what could not be written
 
 class Session final : public grpc::ServerBidiReactor<v1::SessionRequest, v1::SessionResponse>,
                       public control::NodeSink,
@@ -71,6 +80,7 @@ class Session final : public grpc::ServerBidiReactor<v1::SessionRequest, v1::Ses
       return absl::InvalidArgumentError("a session is of one node: " + node_ + ", then " + report.node);
     }
     node_ = report.node;
+    ask_again();
     const Status posted = control_.core().report(
         std::move(report), shared_from_this(), [self = shared_from_this()](const StatusOr<std::string>& taken) {
           if (!taken.ok() && taken.status().code() != absl::StatusCode::kAborted) self->end(to_grpc(taken.status()));
@@ -84,15 +94,51 @@ class Session final : public grpc::ServerBidiReactor<v1::SessionRequest, v1::Ses
       return absl::InvalidArgumentError("a piece of a log has more than " + std::to_string(kMaxLogChunkBytes) +
                                         " bytes");
     }
-    GQ_ASSIGN_OR_RETURN(const uint64_t there,
-                        control_.logs().append(chunk.log_name(), chunk.offset(), chunk.data(), chunk.last()));
-    absl::MutexLock lock(&mutex_);
-    v1::LogAcknowledged& answer = *acknowledged_[chunk.log_name()].mutable_log_acknowledged();
-    answer.set_epoch(chunk.epoch());
-    answer.set_log_name(chunk.log_name());
-    answer.set_offset(there);
-    go_on();
+    if (refused_.contains(chunk.log_name())) return absl::OkStatus();  // it comes again, with what was before it
+    const StatusOr<uint64_t> there =
+        control_.logs().append(chunk.log_name(), chunk.offset(), chunk.data(), chunk.last());
+    if (absl::IsInvalidArgument(there.status())) return there.status();
+    if (there.ok()) {
+      acknowledge(chunk.epoch(), chunk.log_name(), *there);
+    } else {
+      refused_[chunk.log_name()] = {chunk.epoch(), absl::Now() + kAskAgain};
+      warn(chunk, there.status());
+    }
     return absl::OkStatus();
+  }
+
+  void acknowledge(uint64_t epoch, const std::string& log_name, uint64_t offset) {
+    absl::MutexLock lock(&mutex_);
+    v1::LogAcknowledged& answer = *acknowledged_[log_name].mutable_log_acknowledged();
+    answer.set_epoch(epoch);
+    answer.set_log_name(log_name);
+    answer.set_offset(offset);
+    go_on();
+  }
+
+  // With every report: agents send one a second.
+  void ask_again() {
+    for (auto log = refused_.begin(); log != refused_.end();) {
+      if (absl::Now() < log->second.again) {
+        ++log;
+        continue;
+      }
+      acknowledge(log->second.epoch, log->first, control_.logs().size(log->first).value_or(0));
+      log = refused_.erase(log);
+    }
+  }
+
+  // Whoever watches the run is told once.
+  void warn(const v1::LogChunk& chunk, const Status& why) {
+    if (!warned_.insert(chunk.log_name()).second) return;
+    const std::vector<std::string> parts = absl::StrSplit(chunk.log_name(), '/');
+    control::Note note;
+    note.run = parts[0];
+    note.stage = parts[1];
+    note.epoch = chunk.epoch();
+    note.kind = "warning";
+    note.message = "its log cannot be written just now, node " + node_ + " keeps it: " + std::string(why.message());
+    control_.core().note(std::move(note));
   }
 
   void take_progress(const v1::AttemptProgress& progress) {
@@ -135,10 +181,18 @@ class Session final : public grpc::ServerBidiReactor<v1::SessionRequest, v1::Ses
     StartWrite(&current_);
   }
 
+  struct Refused {
+    uint64_t epoch = 0;
+    absl::Time again;
+  };
+
   control::Control& control_;
   std::shared_ptr<Session> self_;
+  // Of the reader, one message after the other.
   v1::SessionRequest request_;
   std::string node_;
+  std::map<std::string, Refused> refused_;  // logs
+  std::set<std::string> warned_;            // likewise
   absl::Mutex mutex_;
   std::optional<v1::SessionResponse> desired_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, v1::SessionResponse> acknowledged_ ABSL_GUARDED_BY(mutex_);  // by log

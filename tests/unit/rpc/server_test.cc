@@ -267,6 +267,59 @@ TEST_F(ServerTest, AQuarantinedSlotIsShown) {
   context.TryCancel();
 }
 
+// Where the folder of the logs should be lies a file: nothing can be written there until it goes.
+TEST_F(ServerTest, ALogThatCannotBeWrittenEndsNothingAndComesAgain) {
+  close();
+  node_lease_ms_ = 60'000;
+  open();
+  const std::string runs = root_ + "/work" + "/runs";
+  std::ofstream(runs) << "in the way";
+  begin();
+  const std::string run = submit();
+  const auto stub = v1::NodeService::NewStub(channel());
+  grpc::ClientContext context;
+  const auto stream = stub->Session(&context);
+  v1::SessionRequest report;
+  report.mutable_report()->set_node("node-a");
+  report.mutable_report()->set_boot(1);
+  report.mutable_report()->mutable_inventory()->set_cores(1);
+  report.mutable_report()->mutable_inventory()->set_cpu_kind("kind");
+  v1::SessionRequest piece;
+  piece.mutable_log()->set_epoch(7);
+  piece.mutable_log()->set_log_name(run + "/analyze/attempt-1");
+  piece.mutable_log()->set_data("what the worker said\n");
+  v1::SessionResponse response;
+  // Reports until a log is acknowledged; -1: the session has ended.
+  const auto acknowledged = [&](int most) -> int64_t {
+    for (int i = 0; i < most; ++i) {
+      report.mutable_report()->set_sequence(report.report().sequence() + 1);
+      if (!stream->Write(report) || !stream->Read(&response)) return -1;
+      if (response.has_log_acknowledged()) return static_cast<int64_t>(response.log_acknowledged().offset());
+      if (response.has_desired()) report.mutable_report()->set_session(response.desired().session());
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    return -2;
+  };
+  ASSERT_EQ(acknowledged(3), -2);
+  ASSERT_TRUE(stream->Write(piece));
+  EXPECT_EQ(acknowledged(10), -2) << "not yet, and the session goes on";
+  const Status trouble = control_->logs().trouble();
+  EXPECT_THAT(std::string(trouble.message()), HasSubstr(runs));
+  v1::ExplainRunRequest why;
+  why.set_run(run);
+  const auto explained = client()->call(why);
+  ASSERT_TRUE(explained.ok()) << explained.status();
+  EXPECT_THAT(explained->stages(0).sentence(), HasSubstr("runs as attempt 1"));
+  EXPECT_THAT(explained->stages(0).sentence(), HasSubstr("its log cannot be written just now, its node keeps it"));
+  std::filesystem::remove(runs);
+  EXPECT_EQ(acknowledged(100), 0) << "the agent begins again where the file ends";
+  ASSERT_TRUE(stream->Write(piece));
+  EXPECT_EQ(acknowledged(10), static_cast<int64_t>(piece.log().data().size()));
+  EXPECT_EQ(*base::read_file(base::posix_env(), runs + "/" + run + "/analyze/attempt-1.log"), piece.log().data());
+  EXPECT_TRUE(control_->logs().trouble().ok());
+  context.TryCancel();
+}
+
 // Both sides at once: each has keepalive of its own, and the wire tells neither that the other one is gone.
 TEST_F(ServerTest, ACutLinkIsSeenByBothSidesWithinTheKeepalive) {
   begin();
