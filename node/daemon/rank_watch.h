@@ -1,6 +1,6 @@
 // Whether the ranks of an attempt show signs of life. Open MPI never notices a stopped rank, so every rank prints
-// heartbeats while its work advances, while it waits for others and in a long call into the files; of a gang they all come through mpirun, so a daemon
-// that is stopped or cut off is noticed too. Pure; decides nothing.
+// heartbeats while its work advances, while it waits for others and in a long call into the files; of a gang they all
+// come through mpirun, so a daemon that is stopped or cut off is noticed too. Pure; decides nothing.
 #pragma once
 
 #include <cstdint>

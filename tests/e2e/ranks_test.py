@@ -123,7 +123,7 @@ def failures(run, checks):
     checks.that(done.returncode == 11 and "hiddenStatesBudget" in done.stdout, f"a parameter: {done.returncode}")
     stage.forget()
     done = stage.run(2, {"inputs": {**stage.task["inputs"], "plan": str(run.folder / "nowhere")}})
-    checks.that(done.returncode == 10 and "nowhere" in done.stdout, f"an input: {done.returncode}")
+    checks.that(done.returncode == 14 and "nowhere" in done.stdout, f"an input, to be made again: {done.returncode}")
 
 
 def whole_run(run, expected, checks):
