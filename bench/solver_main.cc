@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/device/thread_pool.h"
+#include "engine/ops/hold_to.h"
 #include "engine/quant/solver.h"
 
 namespace {
@@ -82,10 +83,14 @@ bool run_site(const Site& site, ThreadPool& pool, Times& times) {
 int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : static_cast<int>(std::thread::hardware_concurrency());
   const int blocks = argc > 2 ? std::atoi(argv[2]) : 30;
+  namespace device = gridquant::device;
+  const auto cpu = device::cpu_within(device::detect_cpu(), std::getenv(device::kMaxCpuVariable));
+  if (!cpu.ok()) return 1;
+  gridquant::ops::hold_to(*cpu);
   ThreadPool pool(std::max(1, threads));
   const std::vector<Site> sites = {
       {"q k v", 576, {576, 192, 192}}, {"o", 576, {576}}, {"gate up", 576, {1536, 1536}}, {"down", 1536, {576}}};
-  std::printf("OpenBLAS core %s, %d threads, %d blocks\n", quant::blas_core_name().c_str(), pool.threads(), blocks);
+  std::printf("%s, %d threads, %d blocks\n", cpu->kind().c_str(), pool.threads(), blocks);
   Times total;
   for (const Site& site : sites) {
     Times times;

@@ -18,10 +18,9 @@ constexpr uint64_t kProcess = 20ull << 20;
 constexpr uint64_t kSlackPercent = 16;
 constexpr uint64_t kSlackOf = 128ull << 20;      // at most
 constexpr uint64_t kPerThread = 3ull << 20;      // work memory of the libraries
-constexpr uint64_t kTileRows = 96;               // of a solver's tile of rows: weights, errors, codes
+constexpr uint64_t kTileRows = 48;               // of a solver's tile of rows: weights, errors, codes
 constexpr uint64_t kGramPartials = 64ull << 20;  // of sums of subtrees of the row groups; at least one triangle
 constexpr uint64_t kMaxGroups = 8;
-constexpr uint64_t kFactorColumns = 128;  // beside the K x K array: diagonal blocks, and their transposes
 
 struct Weight {
   uint64_t elements = 0;
@@ -93,7 +92,7 @@ uint64_t block_peak(const std::vector<SiteWeights>& sites, const MemorySetting& 
     // The result's pages are touched as the partial sums are given back.
     most = std::max(most,
                     stored + codes + (setting.forward ? std::max(hessian, gram_partials(k, setting.ranks)) : hessian));
-    const uint64_t solver = 2 * k * kFactorColumns * kFloat + threads * k * kTileRows * (2 * kFloat + 1);
+    const uint64_t solver = threads * k * kTileRows * (2 * kFloat + 1);
     uint64_t solved = 0;  // stored bytes of the site that are gone already
     for (const Weight& w : sites[s].weights) {
       if (!w.quantized) continue;

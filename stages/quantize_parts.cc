@@ -31,8 +31,8 @@ StatusOr<std::string> checkpoint_key(const StageContext& context, const Quantize
   GQ_ASSIGN_OR_RETURN(const std::string model,
                       base::digest_of_file(context.env, base::join_path(analyzed, "analysis.json")));
   return base::digest_of(
-      absl::StrCat("quantize 2\n", context.task.key, "\n", model, "\n", plan_fingerprint(inputs.plan), "\n", statistics,
-                   "\n", device::name_of(inputs.compute), "\n", context.cpu.kind(), "\n", quant::blas_core_name()));
+      absl::StrCat("quantize 3\n", context.task.key, "\n", model, "\n", plan_fingerprint(inputs.plan), "\n", statistics,
+                   "\n", device::name_of(inputs.compute), "\n", context.cpu.kind()));
 }
 
 Status check_disk(const StageContext& context, const CheckpointShards& shards) {

@@ -109,16 +109,4 @@ const char* name_of(Compute compute) {
   return compute == Compute::kBF16 ? "bf16" : "fp32";
 }
 
-std::string openblas_coretype_for(const CpuInfo& cpu, const std::string& corename) {
-  const std::string core = absl::AsciiStrToUpper(corename);
-  const bool has_512_kernels = core == "SKYLAKEX" || core == "COOPERLAKE" || core == "SAPPHIRERAPIDS";
-  const bool has_256_kernels = core == "HASWELL" || core == "ZEN" || core == "EXCAVATOR";
-  if (cpu.avx512) return has_512_kernels ? "" : "SKYLAKEX";
-  if (cpu.avx2) {
-    if (has_256_kernels) return "";
-    return cpu.model.find("AMD") != std::string::npos ? "ZEN" : "HASWELL";
-  }
-  return "";
-}
-
 }  // namespace gridquant::device

@@ -36,8 +36,4 @@ StatusOr<CpuInfo> cpu_within(CpuInfo cpu, const char* limit);
 StatusOr<Compute> resolve_compute(const std::string& name, const CpuInfo& cpu);
 const char* name_of(Compute compute);  // "fp32", "bf16"
 
-// The value that OPENBLAS_CORETYPE must have for this CPU, or "" when OpenBLAS's own choice (`corename`, from
-// openblas_get_corename()) is good. OpenBLAS 0.3.21 takes CPUs it does not know for a Prescott and loses 4.6x.
-std::string openblas_coretype_for(const CpuInfo& cpu, const std::string& corename);
-
 }  // namespace gridquant::device

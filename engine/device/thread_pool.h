@@ -14,7 +14,7 @@ class Crew;
 
 class ThreadPool {
  public:
-  // `threads` >= 1, the calling thread included. Every thread runs library products (oneDNN, BLAS) single-threaded.
+  // `threads` >= 1, the calling thread included. Every thread runs library products (oneDNN) single-threaded.
   explicit ThreadPool(int threads) : ThreadPool(threads, nullptr) {}
   // This process's part of a pool that spans the processes of `crew` (borrowed): crew.h says what that asks of those
   // who use it.

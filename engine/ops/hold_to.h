@@ -1,5 +1,4 @@
-// Holds oneDNN and our own vector kernels to a lesser processor than this machine has. Not OpenBLAS: that has chosen
-// before main (see node/worker).
+// Holds oneDNN and our own vector kernels to a lesser processor than this machine has.
 #pragma once
 
 #include "engine/device/cpu.h"

@@ -5,8 +5,9 @@
 // factorized once and nothing is inverted.
 // A solver never sees a model, a checkpoint or a rank number.
 //
-// Exact given H and W up to the library's products (trailing updates, factorization); scale search, rounding and the
-// in-block updates give the same bits on every machine: 16 lanes over rows, true division, rint, no contraction.
+// Given H and W the same bits on every machine with fused multiply-add (x86: AVX2 and wider), for any number of
+// threads: no sum crosses lanes, each runs in a fixed order. Scale search and rounding are exact everywhere: true
+// division, rint, no contraction.
 #pragma once
 
 #include <cstdint>
@@ -37,18 +38,16 @@ struct SolverOptions {
 
 // What GPTQ needs of a site's Hessian, made once for all weights of the site. Immutable.
 //
-// One K x K array holds both the factor and the Hessian (K = 13824: 764 MB, so there is no second one). Above its
-// diagonal is A: the damped Hessian is A D A^T, with D diagonal and A unit upper triangular. Below is H as it was
-// before damping, in `order`, but for its diagonal blocks, whose place the factorization needed: they are in
-// `diagonal_blocks`. See hessian_error.
+// One K x K array holds both the factor and the Hessian (K = 13824: 764 MB, so there is no second one): the damped
+// Hessian is A D A^T, with D diagonal and A unit upper triangular. Below its diagonal is A^T; above it H as it was
+// before damping, in `order`, whose diagonal is `diagonal`. See hessian_error.
 struct SiteFactor {
-  std::vector<int32_t> order;      // order[i] = original column at position i (identity without act-order)
-  std::vector<float> diagonal;     // diag(H) before damping, original column order: the weights of the scale search
-  std::vector<uint8_t> dead;       // original column order: 1 where H_ii was 0 (the column is set to zero)
-  tensor::Tensor feedback;         // [K, K] fp32, in `order`
-  tensor::Tensor diagonal_blocks;  // [K, factor_block()] fp32, see hessian_error.cc
-  double damping = 0;              // the share of mean(diag H) that was really added
-  int ladder_steps = 0;            // 0: the first damping worked
+  std::vector<int32_t> order;   // order[i] = original column at position i (identity without act-order)
+  std::vector<float> diagonal;  // diag(H) before damping, original column order: the weights of the scale search
+  std::vector<uint8_t> dead;    // original column order: 1 where H_ii was 0 (the column is set to zero)
+  tensor::Tensor feedback;      // [K, K] fp32, in `order`
+  double damping = 0;           // the share of mean(diag H) that was really added
+  int ladder_steps = 0;         // 0: the first damping worked
 };
 
 // `hessian` is [K, K] F32, symmetric; its memory becomes the factor's. FailedPrecondition if no step of the damping
@@ -88,9 +87,5 @@ StatusOr<SolveResult> solve_rtn(tensor::Matrix<const float> w, std::span<const f
 
 // InvalidArgument with the nearest settings that work, if the grid cannot hold a weight of `cols` columns.
 Status check_grid(const GridSpec& grid, int64_t rows, int64_t cols, const std::string& tensor_name);
-
-// The kind of CPU that OpenBLAS took this one for ("SkylakeX", "Haswell", "Prescott", ...): device/cpu.h says whether
-// that is right.
-std::string blas_core_name();
 
 }  // namespace gridquant::quant

@@ -104,10 +104,7 @@ Status Agent::read_task(Attempt& attempt) {
 
 std::vector<std::string> Agent::variables(const Attempt& attempt) const {
   const uint64_t epoch = attempt.desired.epoch;
-  // OpenBLAS starts its threads when it is loaded, where the worker cannot stop it yet: they would spin for a tenth of
-  // a second on cores that other ranks use. The worker's own pool is what calls it.
-  std::vector<std::string> all = {absl::StrCat("TMPDIR=", seams_.files.attempt_file(epoch, "tmp")),
-                                  "OPENBLAS_NUM_THREADS=1"};
+  std::vector<std::string> all = {absl::StrCat("TMPDIR=", seams_.files.attempt_file(epoch, "tmp"))};
   std::vector<int> gpus;
   for (int gpu = 0; gpu < 64; ++gpu) {
     if ((attempt.desired.gpus >> gpu & 1) != 0) gpus.push_back(gpu);

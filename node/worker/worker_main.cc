@@ -26,7 +26,6 @@
 #include "engine/device/cpu.h"
 #include "engine/device/thread_pool.h"
 #include "engine/ops/hold_to.h"
-#include "engine/quant/solver.h"
 #include "node/worker/json_lines.h"
 #include "node/worker/ranks.h"
 #include "stages/context.h"
@@ -38,7 +37,6 @@ namespace {
 
 constexpr std::chrono::milliseconds kLockWait{5'000};  // an attempt that was told to stop needs a moment to go
 constexpr std::chrono::milliseconds kLockPoll{50};
-constexpr const char* kCoreType = "OPENBLAS_CORETYPE";
 
 // Of operations that wait for other ranks; MPI's callback can reach nothing else.
 std::atomic<int64_t> waits{0};
@@ -126,30 +124,12 @@ void keep_freed_memory() {
   mallopt(M_TRIM_THRESHOLD, kKept);
 }
 
-// OpenBLAS chooses its kernels when it is loaded, before main: to tell it better, the program starts over once.
-void restart_for_blas(const device::CpuInfo& cpu, char** argv) {
-  if (std::getenv(kCoreType) != nullptr) return;
-  const std::string better = device::openblas_coretype_for(cpu, quant::blas_core_name());
-  if (better.empty() || setenv(kCoreType, better.c_str(), 1) != 0) return;
-  execv("/proc/self/exe", argv);
-  std::fprintf(stderr, "gridquant-worker: could not start over with %s=%s: %s\n", kCoreType, better.c_str(),
-               std::strerror(errno));
-}
-
 void tell_machine(const stages::Task& task, const stages::StageContext& context, JsonLines& progress) {
   const device::CpuInfo& cpu = context.cpu;
-  const char* chosen = std::getenv(kCoreType);
   const std::string ranks = context.comm.size() > 1 ? absl::StrCat(context.comm.size(), " ranks of ") : "";
   const int threads = context.pool.threads();
   progress.note(absl::StrCat(task.stage, ", attempt ", task.attempt, ": ", cpu.model, " (", cpu.kind(), "), ", ranks,
-                             threads, threads == 1 ? " thread" : " threads", ", OpenBLAS core ",
-                             quant::blas_core_name(),
-                             chosen != nullptr ? absl::StrCat(" (", kCoreType, "=", chosen, ")") : ""));
-  const std::string better = device::openblas_coretype_for(cpu, quant::blas_core_name());
-  if (chosen != nullptr && !better.empty()) {
-    progress.note(
-        absl::StrCat(kCoreType, "=", chosen, " of the environment is kept; ", better, " would suit this CPU better"));
-  }
+                             threads, threads == 1 ? " thread" : " threads"));
 }
 
 Status run(const Options& options, const device::CpuInfo& cpu, comm::Communicator& comm, JsonLines& progress) {
@@ -224,6 +204,5 @@ int main(int argc, char** argv) {
   const StatusOr<device::CpuInfo> cpu = device::cpu_within(device::detect_cpu(), std::getenv(device::kMaxCpuVariable));
   if (!cpu.ok()) return finish(cpu.status(), progress);
   ops::hold_to(*cpu);
-  restart_for_blas(*cpu, argv);
   return run_worker(*options, *cpu, progress);
 }

@@ -186,7 +186,7 @@ StageInfo plan() {
 
 StageInfo quantize() {
   return {.name = "quantize",
-          .version = 4,
+          .version = 5,
           .doc = "Quantizes block by block after the plan and writes the checkpoint.",
           .inputs = {"analyze", "calibrate", "plan"},
           .fields = {enum_field("output", "gptq", {"gptq"}, "Format of the checkpoint."), prefetch_field(),
@@ -196,6 +196,7 @@ StageInfo quantize() {
 // What `parallelism: blocks` makes of a quantize stage, beside the stage itself, which joins the parts.
 StageInfo quantize_part() {
   return {.name = kPartStage,
+          .version = 2,
           .doc = "Quantizes a range of blocks from what calibrate stored.",
           .inputs = {"analyze", "calibrate", "plan"},
           .fields = {enum_field("output", "gptq", {"gptq"}, "Format of the checkpoint."), prefetch_field(),

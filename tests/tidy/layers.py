@@ -51,7 +51,6 @@ ANYTHING = ("tests", "bench")  # may include every folder
 LIBRARIES = (
     (r"^yaml-cpp/", ("coordinator/spec",)),
     (r"^(dnnl|oneapi/dnnl)", ("engine/ops",)),
-    (r"^(cblas|lapacke?|openblas|f77blas)", ("engine/quant",)),
     (r"^sqlite3", ("coordinator/store",)),
     (r"^pcre2", ("engine/text", "stages/name_match.cc")),
     (r"^utf8proc", ("engine/text",)),

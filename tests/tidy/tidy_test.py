@@ -51,7 +51,6 @@ PLANTED = [
     ("layers", "coordinator/sched/s.cc", "#include <fstream>\n", "pure"),
     ("layers", "engine/model/m.cc", "#include <yaml-cpp/yaml.h>\n", "belongs to"),
     ("layers", "engine/model/m.cc", "#include <dnnl.hpp>\n", "belongs to"),
-    ("layers", "engine/ops/add_cpu.cc", "#include <cblas.h>\n", "belongs to"),
     ("layers", "engine/base/a.cc", "#include <sqlite3.h>\n", "belongs to"),
     ("layers", "engine/base/a.cc", "#include <mpi.h>\n", "belongs to"),
     ("layers", "engine/base/a.cc", "#include <CLI/CLI.hpp>\n", "belongs to"),

@@ -1,18 +1,16 @@
-// What GPTQ needs of a site's Hessian. Neither H^-1 nor its factor is formed: with the columns in reversed order,
-// H_rev = L L^T, and A of H = A D A^T is L with its columns divided by their diagonal, read backwards (rows and columns
-// reversed). One factorization, 1/3 n^3. All of it in the Hessian's own memory: L needs one triangle, and H, being
-// symmetric, keeps the other.
+// What GPTQ needs of a site's Hessian. Neither H^-1 nor its factor is formed: H = A D A^T, 1/3 n^3. All of it in the
+// Hessian's own memory: A^T needs what is below the diagonal, and H, being symmetric, keeps what is above.
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <numeric>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/quant/factor/blas.h"
-#include "engine/quant/factor/cholesky.h"
+#include "engine/quant/factor/ldl.h"
 #include "engine/quant/solver.h"
 
 namespace gridquant::quant {
@@ -36,17 +34,6 @@ bool row_finite(const float* row, int64_t count) {
   }
   for (; i < count; ++i) sums[0] += row[i] - row[i];
   return std::all_of(sums.begin(), sums.end(), [](float sum) { return sum == 0; });
-}
-
-bool all_finite(tensor::Matrix<const float> m, device::ThreadPool& pool) {
-  std::atomic<bool> finite{true};
-  pool.parallel_for(tasks_for(m.rows), [&](int64_t task, int) {
-    const int64_t end = std::min(m.rows, (task + 1) * kRowsPerTask);
-    for (int64_t r = task * kRowsPerTask; r < end; ++r) {
-      if (!row_finite(m.row(r), m.cols)) finite = false;
-    }
-  });
-  return pool.all(finite);
 }
 
 // 0.05, 0.1, 0.2, 0.4, 0.8, 1: as much as needed, no more steps than a handful.
@@ -80,19 +67,25 @@ double mean_of_live(const SiteFactor& factor) {
   return live == 0 ? 1.0 : sum / static_cast<double>(live);
 }
 
-// H's rows and columns in `order` backwards, in place: columns row by row, then whole rows along the permutation's
-// cycles, a strip of columns at a time.
-void permute(tensor::Matrix<float> h, const std::vector<int32_t>& source, device::ThreadPool& pool) {
+// H's rows and columns in `order`, in place: columns row by row, then whole rows along the permutation's cycles, a
+// strip of columns at a time. False if an element is not finite.
+bool permute(tensor::Matrix<float> h, const std::vector<int32_t>& order, device::ThreadPool& pool) {
   const int64_t n = h.rows;
+  const bool stays = std::ranges::is_sorted(order);
+  std::atomic<bool> finite{true};
   pool.parallel_for(tasks_for(n), [&](int64_t task, int) {
     std::vector<float> row(static_cast<size_t>(n));
     const int64_t end = std::min(n, (task + 1) * kRowsPerTask);
     for (int64_t r = task * kRowsPerTask; r < end; ++r) {
-      for (int64_t c = 0; c < n; ++c) row[static_cast<size_t>(c)] = h.row(r)[source[static_cast<size_t>(c)]];
+      if (!row_finite(h.row(r), n)) finite = false;
+      if (stays) continue;
+      for (int64_t c = 0; c < n; ++c) row[static_cast<size_t>(c)] = h.row(r)[order[static_cast<size_t>(c)]];
       std::memcpy(h.row(r), row.data(), row.size() * sizeof(float));
     }
   });
-  constexpr int64_t kStrip = 256;
+  if (!pool.all(finite)) return false;
+  if (stays) return true;
+  constexpr int64_t kStrip = 64;
   pool.parallel_for((n + kStrip - 1) / kStrip, [&](int64_t task, int) {
     const int64_t begin = task * kStrip;
     const size_t bytes = static_cast<size_t>(std::min(kStrip, n - begin)) * sizeof(float);
@@ -102,79 +95,42 @@ void permute(tensor::Matrix<float> h, const std::vector<int32_t>& source, device
       if (done[static_cast<size_t>(start)]) continue;
       std::memcpy(first.data(), h.row(start) + begin, bytes);
       int64_t r = start;
-      for (; source[static_cast<size_t>(r)] != start; r = source[static_cast<size_t>(r)]) {
+      for (; order[static_cast<size_t>(r)] != start; r = order[static_cast<size_t>(r)]) {
         done[static_cast<size_t>(r)] = 1;
-        std::memcpy(h.row(r) + begin, h.row(source[static_cast<size_t>(r)]) + begin, bytes);
+        std::memcpy(h.row(r) + begin, h.row(order[static_cast<size_t>(r)]) + begin, bytes);
       }
       done[static_cast<size_t>(r)] = 1;
       std::memcpy(h.row(r) + begin, first.data(), bytes);
     }
   });
+  return true;
 }
 
-// The diagonal blocks out of the (reversed) Hessian, in `order`: row n - 1 - r of `to` holds row r's block backwards.
-void keep_diagonal_blocks(tensor::Matrix<const float> reversed, tensor::Matrix<float> to) {
-  const int64_t n = reversed.rows;
-  for (int64_t r = 0; r < n; ++r) {
-    const int64_t begin = r / factor_block() * factor_block();
-    const int64_t size = std::min(factor_block(), n - begin);
-    for (int64_t c = 0; c < size; ++c) to.row(n - 1 - r)[size - 1 - c] = reversed.row(r)[begin + c];
-  }
-}
-
-// The lower triangle of the damped Hessian: from the upper one, and inside the diagonal blocks from where they are
-// kept. Dead columns get the mean, so that the damping means the same for them.
-void fill_lower(const SiteFactor& factor, double mean, tensor::Matrix<float> to, device::ThreadPool& pool) {
-  const int64_t n = to.rows;
-  const tensor::Matrix<const float> blocks = factor.diagonal_blocks.matrix<float>();
-  pool.parallel_for(tasks_for(n), [&](int64_t task, int) {
+// H below its diagonal again, from above it.
+void fill_lower(tensor::Matrix<float> h, device::ThreadPool& pool) {
+  pool.parallel_for(tasks_for(h.rows), [&](int64_t task, int) {
     const int64_t first = task * kRowsPerTask;
-    const int64_t end = std::min(n, first + kRowsPerTask);
-    const int64_t begin = first / factor_block() * factor_block();  // of the diagonal block that holds these rows
-    for (int64_t c = 0; c < begin; ++c) {
-      for (int64_t r = first; r < end; ++r) to.row(r)[c] = to.row(c)[r];
-    }
-    const int64_t size = std::min(factor_block(), n - begin);
-    for (int64_t r = first; r < end; ++r) {
-      const float* kept = blocks.row(n - 1 - r);
-      for (int64_t c = 0; c <= r - begin; ++c) to.row(r)[begin + c] = kept[size - 1 - c];
-      const int32_t original = factor.order[static_cast<size_t>(n - 1 - r)];
-      const double own = factor.dead[static_cast<size_t>(original)] ? mean : to.row(r)[r];
-      to.row(r)[r] = static_cast<float>(own + factor.damping * mean);
+    const int64_t end = std::min(h.rows, first + kRowsPerTask);
+    for (int64_t c = 0; c < end; ++c) {
+      for (int64_t r = std::max(first, c + 1); r < end; ++r) h.row(r)[c] = h.row(c)[r];
     }
   });
 }
 
-// The columns of L below its diagonal, divided by the diagonal. False if an entry is not finite.
-bool divide_by_diagonal(tensor::Matrix<float> m, device::ThreadPool& pool) {
-  const int64_t n = m.rows;
-  std::vector<float> inverse(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) inverse[static_cast<size_t>(i)] = 1.0f / m.row(i)[i];
-  std::atomic<bool> finite{true};
-  pool.parallel_for(tasks_for(n), [&](int64_t task, int) {
-    const int64_t end = std::min(n, (task + 1) * kRowsPerTask);
-    for (int64_t r = task * kRowsPerTask; r < end; ++r) {
-      for (int64_t c = 0; c < r; ++c) m.row(r)[c] *= inverse[static_cast<size_t>(c)];
-      if (!row_finite(m.row(r), r)) finite = false;
-    }
-  });
-  return pool.all(finite);
+// The diagonal of the damped Hessian, in the factor's order. Dead columns get the mean, so that the damping means the
+// same for them.
+std::vector<float> damped_diagonal(const SiteFactor& factor, double mean) {
+  std::vector<float> damped;
+  for (const int32_t column : factor.order) {
+    const auto c = static_cast<size_t>(column);
+    const double own = factor.dead[c] ? mean : factor.diagonal[c];
+    damped.push_back(static_cast<float>(own + factor.damping * mean));
+  }
+  return damped;
 }
 
-// Rows and columns backwards: of a dense matrix that is the whole array backwards.
-void reverse_all(std::span<float> all, device::ThreadPool& pool) {
-  constexpr int64_t kPerTask = 1 << 16;
-  const int64_t half = static_cast<int64_t>(all.size()) / 2;
-  pool.parallel_for((half + kPerTask - 1) / kPerTask, [&](int64_t task, int) {
-    const int64_t end = std::min(half, (task + 1) * kPerTask);
-    for (int64_t i = task * kPerTask; i < end; ++i) std::swap(all[i], all[all.size() - 1 - i]);
-  });
-}
-
-bool try_factor(double mean, SiteFactor& factor, device::ThreadPool& pool) {
-  const tensor::Matrix<float> m = factor.feedback.matrix<float>();
-  fill_lower(factor, mean, m, pool);
-  return cholesky_in_place(m, pool) && divide_by_diagonal(m, pool);
+Status not_finite() {
+  return absl::FailedPreconditionError("Hessian holds NaN or infinity");
 }
 
 }  // namespace
@@ -190,30 +146,24 @@ StatusOr<SiteFactor> factor_site(tensor::Tensor hessian, const SolverOptions& op
     return absl::InvalidArgumentError(absl::StrCat("damping ", options.damp_percent, " is not in [0, 1]"));
   }
   const tensor::Matrix<float> h = hessian.matrix<float>();
-  if (!all_finite(h, pool)) return absl::FailedPreconditionError("Hessian holds NaN or infinity");
-  blas::use_one_thread();
-
   SiteFactor factor;
   factor.diagonal.resize(static_cast<size_t>(n));
   factor.dead.resize(static_cast<size_t>(n));
   for (int64_t i = 0; i < n; ++i) {
     const float own = h.row(i)[i];
+    if (!std::isfinite(own)) return not_finite();
     if (own < 0) return absl::FailedPreconditionError(absl::StrCat("Hessian has ", own, " on its diagonal"));
     factor.diagonal[static_cast<size_t>(i)] = own;
     factor.dead[static_cast<size_t>(i)] = own == 0;
   }
   factor.order = column_order(factor.diagonal, options.act_order);
-  permute(h, {factor.order.rbegin(), factor.order.rend()}, pool);
+  if (!permute(h, factor.order, pool)) return not_finite();
   factor.feedback = std::move(hessian);
-  factor.diagonal_blocks = tensor::Tensor(tensor::DType::kF32, {n, factor_block()});
-  keep_diagonal_blocks(h, factor.diagonal_blocks.matrix<float>());
   const double mean = mean_of_live(factor);
   for (const double damping : damping_ladder(options.damp_percent)) {
     factor.damping = damping;
-    if (try_factor(mean, factor, pool)) {
-      reverse_all(factor.feedback.as<float>(), pool);
-      return factor;
-    }
+    if (factor.ladder_steps > 0) fill_lower(h, pool);
+    if (factor_ldl(h, damped_diagonal(factor, mean), pool)) return factor;
     ++factor.ladder_steps;
   }
   return absl::FailedPreconditionError(

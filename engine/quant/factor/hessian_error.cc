@@ -1,64 +1,78 @@
-// tr(E H E^T) from the triangle of H that a factor keeps: off-diagonal blocks count twice. Half the work of E H.
+// tr(E H E^T) from the triangle of H that a factor keeps: above the diagonal counts twice. Half the work of E H.
 #include <algorithm>
 #include <span>
 #include <vector>
 
-#include "engine/quant/factor/blas.h"
-#include "engine/quant/factor/cholesky.h"
+#include "engine/quant/panel/panel.h"
 #include "engine/quant/solver.h"
 
 namespace gridquant::quant {
 namespace {
 
-// Diagonal blocks as factor_site left them: counted from the end, so that the first one is the smaller one.
-struct Span {
-  int64_t begin;
-  int64_t size;
-};
-Span block_span(int64_t n, int64_t i) {
-  const int64_t end = n - i * factor_block();
-  const int64_t begin = std::max<int64_t>(0, end - factor_block());
-  return {begin, end - begin};
-}
+constexpr int64_t kRowsPerTask = 64;
+constexpr int64_t kRowsAtOnce = 8;
 
-// sum over rows of e of e_span H e_columns^T; `h` is where the rows `span` of H have the columns `columns`.
-double product_sum(const float* h, int64_t h_stride, tensor::Matrix<const float> e, Span span, Span columns) {
-  if (columns.size == 0) return 0;
-  std::vector<float> product(static_cast<size_t>(span.size * e.rows), 0.0f);  // minus H e^T
-  blas::subtract_a_bt({span.size, e.rows, columns.size}, {h, h_stride}, {e.data + columns.begin, e.stride},
-                      {product.data(), e.rows});
+// Rows of E as lanes: panels of [K][kPanelLanes], in the factor's order, zeros past the last row.
+class ErrorPanels {
+ public:
+  ErrorPanels(const SiteFactor& factor, tensor::Matrix<const float> errors)
+      : columns_(errors.cols),
+        count_((errors.rows + kPanelLanes - 1) / kPanelLanes),
+        memory_(static_cast<size_t>(count_ * columns_ * kPanelLanes) * sizeof(float)) {
+    std::ranges::fill(std::span(at(0, 0), memory_.size() / sizeof(float)), 0.0f);
+    for (int64_t r = 0; r < errors.rows; ++r) {
+      float* to = at(r / kPanelLanes, 0) + r % kPanelLanes;
+      for (int64_t p = 0; p < columns_; ++p) {
+        to[p * kPanelLanes] = errors.row(r)[factor.order[static_cast<size_t>(p)]];
+      }
+    }
+  }
+  int64_t count() const { return count_; }
+  int64_t columns() const { return columns_; }
+  float* at(int64_t panel, int64_t column) {
+    return reinterpret_cast<float*>(memory_.data()) + (panel * columns_ + column) * kPanelLanes;
+  }
+
+ private:
+  int64_t columns_, count_;
+  tensor::Buffer memory_;
+};
+
+// sum over lanes of e_i (H_ii e_i + 2 sum over j > i of H_ij e_j), over rows i of H in [begin, end).
+double sum_of_rows(const SiteFactor& factor, ErrorPanels& errors, int64_t panel, int64_t begin, int64_t end) {
+  const tensor::Matrix<const float> h = factor.feedback.matrix<float>();
+  alignas(64) float products[kRowsAtOnce * kPanelLanes];
   double sum = 0;
-  for (int64_t c = 0; c < span.size; ++c) {
-    for (int64_t r = 0; r < e.rows; ++r) {
-      sum -= static_cast<double>(product[static_cast<size_t>(c * e.rows + r)]) * e.row(r)[span.begin + c];
+  for (int64_t first = begin; first < end; first += kRowsAtOnce) {
+    const int64_t last = std::min(end, first + kRowsAtOnce);
+    std::fill(products, products + kRowsAtOnce * kPanelLanes, 0.0f);
+    const Coefficients rows{h.row(first), h.stride, 1};
+    subtract_products(products, last - first, rows.from(0, last), errors.at(panel, last), h.rows - last);
+    for (int64_t i = first; i < last; ++i) {
+      float* product = products + (i - first) * kPanelLanes;  // minus what is wanted
+      subtract_products(product, 1, rows.from(i - first, i + 1), errors.at(panel, i + 1), last - i - 1);
+      const double own = factor.diagonal[static_cast<size_t>(factor.order[static_cast<size_t>(i)])];
+      const float* e = errors.at(panel, i);
+      for (int64_t lane = 0; lane < kPanelLanes; ++lane) sum += e[lane] * (own * e[lane] - 2.0 * product[lane]);
     }
   }
   return sum;
 }
 
-// The block's rows of H left of its diagonal block, and the diagonal block.
-double block_sum(const SiteFactor& factor, tensor::Matrix<const float> e, Span span) {
-  const tensor::Matrix<const float> h = factor.feedback.matrix<float>();
-  const tensor::Matrix<const float> diagonal = factor.diagonal_blocks.matrix<float>();
-  return 2 * product_sum(h.row(span.begin), h.stride, e, span, {0, span.begin}) +
-         product_sum(diagonal.row(span.begin), diagonal.stride, e, span, span);
-}
-
 }  // namespace
 
 double hessian_error(const SiteFactor& factor, tensor::Matrix<const float> errors, device::ThreadPool& pool) {
-  blas::use_one_thread();
   const auto n = static_cast<int64_t>(factor.order.size());
-  tensor::Tensor ordered(tensor::DType::kF32, {errors.rows, n});
-  const tensor::Matrix<float> e = ordered.matrix<float>();
-  for (int64_t r = 0; r < errors.rows; ++r) {
-    for (int64_t p = 0; p < n; ++p) e.row(r)[p] = errors.row(r)[factor.order[static_cast<size_t>(p)]];
-  }
-  const int64_t blocks = (n + factor_block() - 1) / factor_block();
-  tensor::Buffer buffer(static_cast<size_t>(blocks) * sizeof(double), pool.memory());
-  const std::span sums(reinterpret_cast<double*>(buffer.data()), static_cast<size_t>(blocks));
-  pool.parallel_for(blocks,
-                    [&](int64_t i, int) { sums[static_cast<size_t>(i)] = block_sum(factor, e, block_span(n, i)); });
+  ErrorPanels panels(factor, errors);
+  const int64_t ranges = (n + kRowsPerTask - 1) / kRowsPerTask;
+  const int64_t tasks = ranges * panels.count();
+  tensor::Buffer buffer(static_cast<size_t>(tasks) * sizeof(double), pool.memory());
+  const std::span sums(reinterpret_cast<double*>(buffer.data()), static_cast<size_t>(tasks));
+  pool.parallel_for(tasks, [&](int64_t task, int) {
+    const int64_t begin = task % ranges * kRowsPerTask;
+    sums[static_cast<size_t>(task)] =
+        sum_of_rows(factor, panels, task / ranges, begin, std::min(n, begin + kRowsPerTask));
+  });
   double total = 0;
   for (const double sum : sums) total += sum;
   return total;

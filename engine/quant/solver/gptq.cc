@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/quant/factor/blas.h"
+#include "engine/quant/panel/panel.h"
 #include "engine/quant/solver.h"
 #include "engine/quant/solver/solve_tiles.h"
 
@@ -14,17 +14,7 @@ namespace gridquant::quant {
 namespace {
 
 constexpr int64_t kBlockColumns = 128;
-
-// The diagonal blocks of A transposed, one below the other: the kernel walks down A's columns. [K][kBlockColumns]
-tensor::Buffer transpose_diagonal_blocks(tensor::Matrix<const float> a) {
-  tensor::Buffer out(static_cast<size_t>(a.rows * kBlockColumns) * sizeof(float));
-  auto* to = reinterpret_cast<float*>(out.data());
-  for (int64_t j = 0; j < a.rows; ++j) {
-    const int64_t begin = j / kBlockColumns * kBlockColumns;
-    for (int64_t i = begin; i < j; ++i) to[j * kBlockColumns + i - begin] = a.row(i)[j];
-  }
-  return out;
-}
+constexpr int64_t kSteps = 512;  // of earlier errors at a time: 96 KiB, for the second-level cache
 
 // Per thread: what each column is rounded from, in the order of the solve, replaced by its error as the solve passes
 // it.
@@ -39,7 +29,6 @@ struct Scratch {
 struct Solve {
   const SiteFactor& factor;
   tensor::Matrix<const float> feedback;
-  const float* feedback_t;
   float max_code;
 
   void run(RowTile& tile, std::span<const TileColumn> columns, Scratch& own) const {
@@ -51,11 +40,11 @@ struct Solve {
     }
     for (int64_t begin = 0; begin < cols; begin += kBlockColumns) {
       const int64_t count = std::min(kBlockColumns, cols - begin);
-      if (begin > 0) {
-        blas::subtract_at_b({count, kTileRows, begin}, {feedback.data + begin, feedback.stride}, {own.at(0), kTileRows},
-                            {own.at(begin), kTileRows});
+      const Coefficients rows{feedback.row(begin), feedback.stride, 1};
+      for (int64_t step = 0; step < begin; step += kSteps) {
+        subtract_products(own.at(begin), count, rows.from(0, step), own.at(step), std::min(kSteps, begin - step));
       }
-      solve_block({own.at(begin), feedback_t + begin * kBlockColumns, kBlockColumns,
+      solve_block({own.at(begin), rows.from(0, begin),
                    std::span(own.columns).subspan(static_cast<size_t>(begin), static_cast<size_t>(count)), max_code});
     }
   }
@@ -69,11 +58,7 @@ StatusOr<SolveResult> solve_gptq(tensor::Matrix<const float> w, const SiteFactor
     return absl::InvalidArgumentError(
         absl::StrCat("weight has ", w.cols, " columns, its site's factor ", factor.order.size()));
   }
-  blas::use_one_thread();
-  const tensor::Matrix<const float> feedback = factor.feedback.matrix<float>();
-  const tensor::Buffer feedback_t = transpose_diagonal_blocks(feedback);
-  const Solve solve{factor, feedback, reinterpret_cast<const float*>(feedback_t.data()),
-                    static_cast<float>(options.grid.max_code())};
+  const Solve solve{factor, factor.feedback.matrix<float>(), static_cast<float>(options.grid.max_code())};
   std::vector<std::unique_ptr<Scratch>> scratch(static_cast<size_t>(pool.threads()));
   const RoundTile round = [&](RowTile& tile, std::span<const TileColumn> columns, int thread) {
     auto& own = scratch[static_cast<size_t>(thread)];

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "engine/quant/solver/transpose.h"
+
 namespace gridquant::quant {
 namespace {
 
@@ -25,14 +27,19 @@ RowTile::RowTile(const GridSpec& grid, int64_t cols)
 bool RowTile::load(tensor::Matrix<const float> w, int64_t tile, std::span<const uint8_t> dead) {
   const int64_t begin = tile * kTileRows;
   const int64_t count = std::min(kTileRows, w.rows - begin);
+  bool finite = true;
   float not_finite = 0;  // x - x is NaN for NaN and infinity, else 0
   for (int64_t c0 = 0; c0 < cols_; c0 += kColumnsAtOnce) {
     const int64_t c1 = std::min(cols_, c0 + kColumnsAtOnce);
+    const int64_t whole_rows = count / kWeightBlock * kWeightBlock;
+    const int64_t whole_cols = (c1 - c0) / kWeightBlock * kWeightBlock;
+    for (int64_t r = 0; r < whole_rows; r += kWeightBlock) {
+      finite &= transpose_weights(w.row(begin + r) + c0, w.stride, whole_cols, weights(c0) + r);
+    }
     for (int64_t r = 0; r < count; ++r) {
       const float* from = w.row(begin + r);
-      float* to = weights(c0) + r;
-      for (int64_t c = c0; c < c1; ++c, to += kTileRows) {
-        *to = from[c];
+      for (int64_t c = r < whole_rows ? c0 + whole_cols : c0; c < c1; ++c) {
+        weights(c)[r] = from[c];
         not_finite += from[c] - from[c];
       }
     }
@@ -41,19 +48,19 @@ bool RowTile::load(tensor::Matrix<const float> w, int64_t tile, std::span<const 
   for (size_t c = 0; c < dead.size(); ++c) {
     if (dead[c]) std::fill_n(weights(static_cast<int64_t>(c)), kTileRows, 0.0f);
   }
-  return not_finite == 0;
+  return finite && not_finite == 0;
 }
 
 void RowTile::store(int64_t tile, QuantizedWeight& out) const {
   const int64_t begin = tile * kTileRows;
   const int64_t count = std::min(kTileRows, out.rows - begin);
   const auto* codes = reinterpret_cast<const uint8_t*>(codes_.data());
-  for (int64_t c0 = 0; c0 < cols_; c0 += kColumnsAtOnce) {
-    const int64_t c1 = std::min(cols_, c0 + kColumnsAtOnce);
-    for (int64_t r = 0; r < count; ++r) {
-      uint8_t* to = out.codes.data() + (begin + r) * cols_;
-      for (int64_t c = c0; c < c1; ++c) to[c] = codes[c * kTileRows + r];
-    }
+  const int64_t whole_rows = count / kCodeBlock * kCodeBlock;
+  const int64_t whole_cols = cols_ / kCodeBlock * kCodeBlock;
+  uint8_t* to = out.codes.data() + begin * cols_;
+  for (int64_t r = 0; r < whole_rows; r += kCodeBlock) transpose_codes(codes + r, whole_cols, to + r * cols_, cols_);
+  for (int64_t r = 0; r < count; ++r) {
+    for (int64_t c = r < whole_rows ? whole_cols : 0; c < cols_; ++c) to[r * cols_ + c] = codes[c * kTileRows + r];
   }
   const auto* scales = reinterpret_cast<const float*>(scales_.data());
   const auto* zeros = reinterpret_cast<const float*>(zeros_.data());

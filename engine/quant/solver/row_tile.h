@@ -5,14 +5,14 @@
 #include <cstdint>
 #include <span>
 
+#include "engine/quant/panel/panel.h"
 #include "engine/quant/quantized_weight.h"
 #include "engine/tensor/tensor.h"
 
 namespace gridquant::quant {
 
-// A multiple of 16 (one AVX-512 vector) and of 48 (six AVX2 ones: the kernels' unrolling); products of this width run
-// at nearly full rate, and the usual heights split evenly. Part of the result's bits (products): change with care.
-inline constexpr int64_t kTileRows = 96;
+// A tile is a panel.
+inline constexpr int64_t kTileRows = kPanelLanes;
 
 inline int64_t tile_count(int64_t rows) {
   return (rows + kTileRows - 1) / kTileRows;

@@ -8,16 +8,10 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/quant/solver/tile_kernels.cc"
 #include "hwy/foreach_target.h"  // must come before highway.h
-#include "hwy/highway.h"
+#include "engine/quant/panel/panel-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gridquant::quant::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-using D = hn::CappedTag<float, 16>;
-using V = hn::Vec<D>;
-constexpr int64_t kUnroll = 6;  // kTileRows is a multiple of 6 * 16
-
 // The rounded weight; its code goes to column.codes.
 HWY_INLINE V round_to_grid(D d, V w, const TileColumn& column, int64_t r, V max_code) {
   const hn::Rebind<int32_t, D> d_int;
@@ -30,41 +24,47 @@ HWY_INLINE V round_to_grid(D d, V w, const TileColumn& column, int64_t r, V max_
   return hn::Mul(scale, hn::Sub(code, zero));
 }
 
-HWY_INLINE void finish_column(D d, V target, const TileColumn& column, V max_code, float* to, int64_t r) {
-  const V q = round_to_grid(d, target, column, r, max_code);
-  hn::Store(hn::Sub(q, hn::Load(d, column.weights + r)), d, to + r);
+HWY_INLINE V error_of(D d, V target, const TileColumn& column, V max_code, int64_t r) {
+  return hn::Sub(round_to_grid(d, target, column, r, max_code), hn::Load(d, column.weights + r));
 }
 
-// Named accumulators, not an array: they must stay in registers whatever the optimizer thinks of unrolling.
-void SolveBlock(const GptqBlock& block) {
+// Columns [j0, j0 + kRows) of the block: what they lose to the columns before them, then one after the other, each
+// correcting the ones that are still in registers.
+template <int64_t kRows>
+HWY_INLINE void solve_strip(const GptqBlock& block, int64_t j0) {
   const D d;
-  const auto n = static_cast<int64_t>(hn::Lanes(d));
   const V max_code = hn::Set(d, block.max_code);
-  for (int64_t r = 0; r < kTileRows; r += kUnroll * n) {
-    for (size_t j = 0; j < block.columns.size(); ++j) {
-      float* to = block.targets + static_cast<int64_t>(j) * kTileRows;
-      const float* feedback = block.feedback_t + static_cast<int64_t>(j) * block.feedback_t_stride;
-      V w0 = hn::Load(d, to + r), w1 = hn::Load(d, to + r + n), w2 = hn::Load(d, to + r + 2 * n);
-      V w3 = hn::Load(d, to + r + 3 * n), w4 = hn::Load(d, to + r + 4 * n), w5 = hn::Load(d, to + r + 5 * n);
-      const float* error = block.targets + r;
-      for (size_t i = 0; i < j; ++i, error += kTileRows) {
-        const V a = hn::Set(d, feedback[i]);
-        w0 = hn::Sub(w0, hn::Mul(hn::Load(d, error), a));
-        w1 = hn::Sub(w1, hn::Mul(hn::Load(d, error + n), a));
-        w2 = hn::Sub(w2, hn::Mul(hn::Load(d, error + 2 * n), a));
-        w3 = hn::Sub(w3, hn::Mul(hn::Load(d, error + 3 * n), a));
-        w4 = hn::Sub(w4, hn::Mul(hn::Load(d, error + 4 * n), a));
-        w5 = hn::Sub(w5, hn::Mul(hn::Load(d, error + 5 * n), a));
+  float* targets = block.targets + j0 * kPanelLanes;
+  const Coefficients own = block.feedback.from(j0, j0);
+  for (int64_t lane = 0; lane < kPanelLanes; lane += kStripLanes) {
+    Strip<kRows> strip;
+    strip.load(targets + lane);
+    strip.subtract(block.feedback.from(j0, 0), block.targets + lane, j0);
+    HWY_UNROLL(8)
+    for (int64_t t = 0; t < kRows; ++t) {
+      const TileColumn& column = block.columns[static_cast<size_t>(j0 + t)];
+      const V e0 = error_of(d, strip.at[t][0], column, max_code, lane);
+      const V e1 = error_of(d, strip.at[t][1], column, max_code, lane + kVector);
+      const V e2 = error_of(d, strip.at[t][2], column, max_code, lane + 2 * kVector);
+      strip.at[t][0] = e0, strip.at[t][1] = e1, strip.at[t][2] = e2;
+      HWY_UNROLL(8)
+      for (int64_t later = 0; later < kRows; ++later) {
+        if (later <= t) continue;
+        const V a = hn::Set(d, *own.from(later, t).data);
+        strip.at[later][0] = hn::NegMulAdd(a, e0, strip.at[later][0]);
+        strip.at[later][1] = hn::NegMulAdd(a, e1, strip.at[later][1]);
+        strip.at[later][2] = hn::NegMulAdd(a, e2, strip.at[later][2]);
       }
-      const TileColumn& column = block.columns[j];
-      finish_column(d, w0, column, max_code, to, r);
-      finish_column(d, w1, column, max_code, to, r + n);
-      finish_column(d, w2, column, max_code, to, r + 2 * n);
-      finish_column(d, w3, column, max_code, to, r + 3 * n);
-      finish_column(d, w4, column, max_code, to, r + 4 * n);
-      finish_column(d, w5, column, max_code, to, r + 5 * n);
     }
+    strip.store(targets + lane);
   }
+}
+
+void SolveBlock(const GptqBlock& block) {
+  const auto count = static_cast<int64_t>(block.columns.size());
+  int64_t j = 0;
+  for (; j + kStrip <= count; j += kStrip) solve_strip<kStrip>(block, j);
+  for (; j < count; ++j) solve_strip<1>(block, j);
 }
 
 void RoundColumns(std::span<const TileColumn> columns, float max_code) {

@@ -1,9 +1,12 @@
-// The vector loops of the solvers on a transposed tile (solver/row_tile.h). Exact: the same bits on every machine:
-// lanes are rows, columns are taken in order, multiply then add or subtract (never fused), true division, rint, clamp.
+// The vector loops of the solvers on a transposed tile (solver/row_tile.h). The same bits on every machine: lanes are
+// rows, columns are taken in order, multiply then add or subtract (fused only where panel/panel.h says so), true
+// division, rint, clamp.
 #pragma once
 
 #include <cstdint>
 #include <span>
+
+#include "engine/quant/panel/panel.h"
 
 namespace gridquant::quant {
 
@@ -15,13 +18,12 @@ struct TileColumn {
   uint8_t* codes;
 };
 
-// GPTQ inside a block of columns, in the order of the solve. Column j of `targets` first receives every earlier
-// column's error, t_j -= err_i * A_ij for i = 0 .. j - 1 in that order, is then rounded to q_j, and is replaced by its
+// GPTQ inside a block of columns, in the order of the solve. Column j of `targets` first loses every earlier column's
+// error, t_j -= err_i * A_ij for i = 0 .. j - 1 in that order (fused), is then rounded to q_j, and is replaced by its
 // own error, q_j - w_j, w_j being the weight.
 struct GptqBlock {
-  float* targets;           // [columns][kTileRows]
-  const float* feedback_t;  // row j holds A_0j .. A_j-1,j
-  int64_t feedback_t_stride;
+  float* targets;         // a panel: [columns][kTileRows]
+  Coefficients feedback;  // of target j and step i < j: A_ij
   std::span<const TileColumn> columns;
   float max_code;
 };

@@ -60,33 +60,5 @@ TEST(Cpu, HeldToALesserOne) {
   EXPECT_NE(unknown.status().message().find("GRIDQUANT_MAX_CPU=avx3"), std::string::npos);
 }
 
-struct CoreRow {
-  const char* model;
-  int level;
-  const char* corename;
-  const char* wanted;
-};
-
-TEST(Cpu, OpenBlasCore) {
-  const CoreRow rows[] = {
-      {"Intel(R) Xeon(R) Processor", 4, "Prescott", "SKYLAKEX"},  // Emerald Rapids, unknown to 0.3.21
-      {"AMD EPYC", 3, "Haswell", "SKYLAKEX"},                     // Zen 5: loses half of its vector width
-      {"AMD EPYC", 3, "Zen", "SKYLAKEX"},
-      {"AMD EPYC 7763", 1, "Zen", ""},
-      {"AMD EPYC 7763", 1, "Haswell", ""},
-      {"AMD EPYC 7763", 1, "Prescott", "ZEN"},
-      {"AMD EPYC", 1, "Cooperlake", "ZEN"},  // held to AVX2
-      {"Intel(R) Xeon(R) Platinum", 1, "SkylakeX", "HASWELL"},
-      {"Intel(R) Xeon(R) E5", 1, "Core2", "HASWELL"},
-      {"Intel(R) Xeon(R) Gold", 2, "SkylakeX", ""},
-      {"Intel(R) Xeon(R) Gold", 3, "Cooperlake", ""},
-      {"old", 0, "Prescott", ""},
-  };
-  for (const CoreRow& row : rows) {
-    EXPECT_EQ(openblas_coretype_for(cpu_with(row.model, row.level), row.corename), row.wanted)
-        << row.model << " " << row.corename;
-  }
-}
-
 }  // namespace
 }  // namespace gridquant::device
