@@ -112,6 +112,8 @@ def leaving(cluster, checks):
     checks.that(view["state"] == "succeeded", "its stage goes on elsewhere", f"{view}\n{cluster.logs()}")
     moved = [each for each in attempts(view).values() if len(each) > 1]
     checks.that(len(moved) == 1 and moved[0][0]["message"] == "its node was drained", "as after a drain", view)
+    forgotten = cluster.call("nodes", "forget", "twin")
+    checks.that(forgotten.status == 0 and "twin" not in nodes(cluster), "a lost node is forgotten", forgotten)
 
 
 def blind(cluster, checks):

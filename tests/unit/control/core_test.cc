@@ -13,6 +13,7 @@
 #include "coordinator/control/garbage.h"
 #include "coordinator/control/submit_flow.h"
 #include "coordinator/store/workdir.h"
+#include "engine/base/digest.h"
 #include "stages/task.h"
 
 namespace gridquant::control {
@@ -190,6 +191,28 @@ TEST_F(CoreTest, AnArtifactThatCannotBeReadJustNowStays) {
   EXPECT_TRUE(absl::IsNotFound(find_artifact(*env_, folder, key, warn).status()));
   EXPECT_FALSE(env_->exists(folder + "/plan.json")) << "what is damaged goes";
   EXPECT_EQ(warnings, 2);
+}
+
+// What is delivered as it is, nobody reads before: a flipped bit would go out with it.
+TEST_F(CoreTest, AStoredCheckpointIsComparedWithItsDigests) {
+  const std::string key(64, 'a'), folder = store::artifact_folder("/s", "quantize", key), file = folder + "/weights";
+  const auto commit = [&](const json& summary) {
+    ASSERT_TRUE(env_->make_folders(folder).ok());
+    ASSERT_TRUE(base::write_file_atomically(*env_, file, "good").ok());
+    const stages::Artifact artifact{"quantize", key, summary, {{"weights", 4, base::digest_of("good")}}};
+    ASSERT_TRUE(stages::commit_artifact(*env_, folder, artifact).ok());
+  };
+  std::vector<std::string> warnings;
+  const auto warn = [&](const std::string& message) { warnings.push_back(message); };
+  commit({{"checkpoint", "checkpoint"}});
+  EXPECT_TRUE(find_artifact(*env_, folder, key, warn).ok());
+  ASSERT_TRUE(base::write_file_atomically(*env_, file, "goof").ok());
+  EXPECT_TRUE(absl::IsNotFound(find_artifact(*env_, folder, key, warn).status()));
+  EXPECT_THAT(warnings, ElementsAre(HasSubstr(file)));
+  EXPECT_FALSE(env_->exists(file));
+  commit({{"bits", 4}});
+  ASSERT_TRUE(base::write_file_atomically(*env_, file, "goof").ok());
+  EXPECT_TRUE(find_artifact(*env_, folder, key, warn).ok()) << "whoever reads it notices";
 }
 
 struct Later final : Executor {
