@@ -18,13 +18,15 @@ namespace {
 struct Bf16Kernel {
   using Element = uint32_t;  // a pair: the first row's bits low
   static constexpr int64_t kRowsPerStep = 2;
+  static constexpr int64_t kVector = 16;
   static constexpr int64_t kStrip = 8;  // 8 x 3 accumulators of the 32 registers
   static constexpr int64_t kPanel = 48;
   static constexpr int64_t kChunkSteps = 128;  // a panel of 24 KiB
 
   static void pack(const Operand& x, uint32_t* to, int64_t panel_stride);
-  static void multiply(const uint32_t* left, const uint32_t* right, int64_t steps, bool add,
-                       const tensor::Matrix<float>& sum);
+  template <int kFrom>
+  GRIDQUANT_AVX512_BF16 static void multiply(const uint32_t* left, const uint32_t* right, int64_t steps, bool add,
+                                             const tensor::Matrix<float>& sum);
 };
 
 constexpr int64_t kPanel = Bf16Kernel::kPanel;
@@ -76,32 +78,30 @@ GRIDQUANT_AVX512_BF16 void Bf16Kernel::pack(const Operand& operand, uint32_t* to
   }
 }
 
-GRIDQUANT_AVX512_BF16 void Bf16Kernel::multiply(const uint32_t* left, const uint32_t* right, int64_t steps, bool add,
-                                                const tensor::Matrix<float>& sum) {
+template <int kFrom>
+void Bf16Kernel::multiply(const uint32_t* left, const uint32_t* right, int64_t steps, bool add,
+                          const tensor::Matrix<float>& sum) {
   __m512 a[kStrip][3];
 #pragma GCC unroll 8
   for (int64_t i = 0; i < kStrip; ++i) {
-    a[i][0] = add ? _mm512_loadu_ps(sum.row(i)) : _mm512_setzero_ps();
-    a[i][1] = add ? _mm512_loadu_ps(sum.row(i) + 16) : _mm512_setzero_ps();
-    a[i][2] = add ? _mm512_loadu_ps(sum.row(i) + 32) : _mm512_setzero_ps();
+#pragma GCC unroll 3
+    for (int64_t v = kFrom; v < 3; ++v) a[i][v] = add ? _mm512_loadu_ps(sum.row(i) + v * kVector) : _mm512_setzero_ps();
   }
   for (int64_t step = 0; step < steps; ++step, left += kPanel, right += kPanel) {
-    const auto b0 = reinterpret_cast<__m512bh>(_mm512_loadu_si512(right));
-    const auto b1 = reinterpret_cast<__m512bh>(_mm512_loadu_si512(right + 16));
-    const auto b2 = reinterpret_cast<__m512bh>(_mm512_loadu_si512(right + 32));
+    __m512bh b[3];
+#pragma GCC unroll 3
+    for (int64_t v = kFrom; v < 3; ++v) b[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(right + v * kVector));
 #pragma GCC unroll 8
     for (int64_t i = 0; i < kStrip; ++i) {
       const auto x = reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(left[i])));
-      a[i][0] = _mm512_dpbf16_ps(a[i][0], x, b0);
-      a[i][1] = _mm512_dpbf16_ps(a[i][1], x, b1);
-      a[i][2] = _mm512_dpbf16_ps(a[i][2], x, b2);
+#pragma GCC unroll 3
+      for (int64_t v = kFrom; v < 3; ++v) a[i][v] = _mm512_dpbf16_ps(a[i][v], x, b[v]);
     }
   }
 #pragma GCC unroll 8
   for (int64_t i = 0; i < kStrip; ++i) {
-    _mm512_storeu_ps(sum.row(i), a[i][0]);
-    _mm512_storeu_ps(sum.row(i) + 16, a[i][1]);
-    _mm512_storeu_ps(sum.row(i) + 32, a[i][2]);
+#pragma GCC unroll 3
+    for (int64_t v = kFrom; v < 3; ++v) _mm512_storeu_ps(sum.row(i) + v * kVector, a[i][v]);
   }
 }
 

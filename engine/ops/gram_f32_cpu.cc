@@ -14,8 +14,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace gridquant::ops::HWY_NAMESPACE {
 
-constexpr int64_t kVector = static_cast<int64_t>(hn::MaxLanes(FloatTag()));
-
 HWY_INLINE FloatVec load_wide(const float* from) {
   return hn::LoadU(FloatTag(), from);
 }
@@ -38,6 +36,7 @@ template <typename T>
 struct F32Kernel {
   using Element = float;
   static constexpr int64_t kRowsPerStep = 1;
+  static constexpr int64_t kVector = static_cast<int64_t>(hn::MaxLanes(FloatTag()));
   static constexpr int64_t kStrip = kVector >= 16 ? 8 : kVector >= 4 ? 4 : 3;
   static constexpr int64_t kPanel = 3 * kVector;
   static constexpr int64_t kChunkSteps = 128;  // a panel of 24 KiB where the L1 cache has 48, of 12 where it has 32
@@ -66,33 +65,31 @@ struct F32Kernel {
     }
   }
 
+  template <int kFrom>
   static void multiply(const float* left, const float* right, int64_t steps, bool add,
                        const tensor::Matrix<float>& sum) {
     const FloatTag d;
     FloatVec a[kStrip][3];
     HWY_UNROLL(8)
     for (int64_t i = 0; i < kStrip; ++i) {
-      a[i][0] = add ? hn::LoadU(d, sum.row(i)) : hn::Zero(d);
-      a[i][1] = add ? hn::LoadU(d, sum.row(i) + kVector) : hn::Zero(d);
-      a[i][2] = add ? hn::LoadU(d, sum.row(i) + 2 * kVector) : hn::Zero(d);
+      HWY_UNROLL(3)
+      for (int64_t v = kFrom; v < 3; ++v) a[i][v] = add ? hn::LoadU(d, sum.row(i) + v * kVector) : hn::Zero(d);
     }
     for (int64_t step = 0; step < steps; ++step, left += kPanel, right += kPanel) {
-      const FloatVec b0 = hn::LoadU(d, right);
-      const FloatVec b1 = hn::LoadU(d, right + kVector);
-      const FloatVec b2 = hn::LoadU(d, right + 2 * kVector);
+      FloatVec b[3];
+      HWY_UNROLL(3)
+      for (int64_t v = kFrom; v < 3; ++v) b[v] = hn::LoadU(d, right + v * kVector);
       HWY_UNROLL(8)
       for (int64_t i = 0; i < kStrip; ++i) {
         const FloatVec x = hn::Set(d, left[i]);
-        a[i][0] = hn::MulAdd(x, b0, a[i][0]);
-        a[i][1] = hn::MulAdd(x, b1, a[i][1]);
-        a[i][2] = hn::MulAdd(x, b2, a[i][2]);
+        HWY_UNROLL(3)
+        for (int64_t v = kFrom; v < 3; ++v) a[i][v] = hn::MulAdd(x, b[v], a[i][v]);
       }
     }
     HWY_UNROLL(8)
     for (int64_t i = 0; i < kStrip; ++i) {
-      hn::StoreU(a[i][0], d, sum.row(i));
-      hn::StoreU(a[i][1], d, sum.row(i) + kVector);
-      hn::StoreU(a[i][2], d, sum.row(i) + 2 * kVector);
+      HWY_UNROLL(3)
+      for (int64_t v = kFrom; v < 3; ++v) hn::StoreU(a[i][v], d, sum.row(i) + v * kVector);
     }
   }
 };

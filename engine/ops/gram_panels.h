@@ -1,10 +1,11 @@
 // Inside engine/ops only: the loops around the register tiles of the gram kernels. A Kernel gives
 //   Element, kRowsPerStep    what one column of one step is packed into, and how many rows of x a step holds
 //   kStrip, kPanel           rows and columns of a register tile; kStrip divides kPanel
+//   kVector                  columns of a register, a third of kPanel
 //   kChunkSteps              steps at a time: one packed panel should stay in the L1 cache
 //   pack(x, to, stride)      the rows of x into panels [panel][step][kPanel], panels `stride` elements apart; columns
 //                            past the last are zeros
-//   multiply(left, right, steps, add, sum, stride)   sum[kStrip][kPanel] = or += left^T right
+//   multiply<from>(left, right, steps, add, sum)   sum[kStrip][kPanel] = or += left^T right, from that register on
 #pragma once
 
 #include <algorithm>
@@ -41,6 +42,7 @@ class GramPanels {
   // The odd cache line keeps panels out of each other's cache sets.
   static constexpr int64_t kPanelStride = Kernel::kChunkSteps * kPanel + 64 / sizeof(Element);
   static_assert(kPanel % kStrip == 0, "a strip lies in one panel");
+  static_assert(kPanel == 3 * Kernel::kVector);
 
   struct Packed {
     const Element* left;
@@ -69,7 +71,7 @@ class GramPanels {
         float* to = sum + i * tile.cols + j;
         prefetch({to + kStrip * tile.cols, std::min(kStrip, tile.rows - i - kStrip), cols, tile.cols});
         if (rows == kStrip && cols == kPanel) {
-          Kernel::multiply(strip.left, strip.right, strip.steps, strip.add, {to, rows, cols, tile.cols});
+          multiply_whole(tile.diagonal() && i > j ? (i - j) / Kernel::kVector : 0, strip, {to, rows, cols, tile.cols});
         } else {
           multiply_edge(strip, {to, rows, cols, tile.cols});
         }
@@ -85,11 +87,18 @@ class GramPanels {
     }
   }
 
+  // The first `below` registers of each row lie below the diagonal.
+  static void multiply_whole(int64_t below, const Packed& p, const tensor::Matrix<float>& sum) {
+    if (below == 0) return Kernel::template multiply<0>(p.left, p.right, p.steps, p.add, sum);
+    if (below == 1) return Kernel::template multiply<1>(p.left, p.right, p.steps, p.add, sum);
+    Kernel::template multiply<2>(p.left, p.right, p.steps, p.add, sum);
+  }
+
   // A register tile of which fewer rows or columns are wanted.
   static void multiply_edge(const Packed& p, const tensor::Matrix<float>& sum) {
     alignas(64) float whole[kStrip * kPanel] = {};
     for (int64_t r = 0; p.add && r < sum.rows; ++r) std::copy_n(sum.row(r), sum.cols, whole + r * kPanel);
-    Kernel::multiply(p.left, p.right, p.steps, p.add, {whole, kStrip, kPanel, kPanel});
+    Kernel::template multiply<0>(p.left, p.right, p.steps, p.add, {whole, kStrip, kPanel, kPanel});
     for (int64_t r = 0; r < sum.rows; ++r) std::copy_n(whole + r * kPanel, sum.cols, sum.row(r));
   }
 };
