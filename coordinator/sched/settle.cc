@@ -58,11 +58,12 @@ void Step::retire_runs() {
   const State& state = scheduler_.state_;
   const size_t keep = scheduler_.limits_.keep_runs;
   size_t over = state.runs.size() - state.index.open_runs.size();
+  if (keep == 0 || over <= keep) return;
   const bool moved = std::any_of(result_.records.begin(), result_.records.end(), [](const Record& record) {
     return record.type == RecordType::kRunFinished || record.type == RecordType::kRunDelivered ||
            record.type == RecordType::kMemberGone || record.type == RecordType::kIncarnation;
   });
-  if (keep == 0 || over <= keep || !moved) return;
+  if (!moved) return;
   std::set<std::string> open_batches;
   for (const std::string& id : state.index.open_runs) open_batches.insert(state.runs.at(id).batch);
   std::set<std::pair<uint64_t, std::string>> oldest;
