@@ -95,8 +95,7 @@ class AttentionRun {
     GQ_RETURN_IF_ERROR(scratch_.multiply(compute, qk, q.data, k.data, scores));
     softmax_tile(compute, {scores, m, keys, stride, t.begin - first, t.rows, inverse_sums, shape_.scale, shape_.window,
                            shape_.soft_cap});
-    const int64_t p_stride = compute == Compute::kBF16 ? 2 * stride : stride;
-    const ProductShape pv{m, dim, keys, p_stride, dim, dim, false, false};
+    const ProductShape pv{m, dim, keys, stride, dim, dim, false, false};
     GQ_RETURN_IF_ERROR(scratch_.multiply(compute, pv, reinterpret_cast<const std::byte*>(scores), v.data, results));
     for (int64_t h = 0; h < t.heads; ++h) {
       Operand to = out_.row_range(t.begin, t.rows);

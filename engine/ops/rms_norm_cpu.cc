@@ -56,11 +56,13 @@ template <typename Out>
 void rms_norm_rows(const tensor::Matrix<const float>& x, const float* weight, float eps,
                    const tensor::Matrix<Out>& out) {
   HWY_ALIGN float sums[kRowsAtOnce][kReduceLanes];
+  float scales[kRowsAtOnce];
   for (int64_t begin = 0; begin < x.rows; begin += kRowsAtOnce) {
     const int64_t rows = std::min(kRowsAtOnce, x.rows - begin);
     sums_of_squares(x.row_range(begin, rows), sums);
+    for (int64_t r = 0; r < rows; ++r) scales[r] = inverse_rms(sums[r], x.cols, eps);  // long chains, side by side
     for (int64_t r = 0; r < rows; ++r) {
-      const FloatVec scale = hn::Set(FloatTag(), inverse_rms(sums[r], x.cols, eps));
+      const FloatVec scale = hn::Set(FloatTag(), scales[r]);
       map2(x.row(begin + r), weight, x.cols, out.row(begin + r),
            [&](FloatVec v, FloatVec w) HWY_ATTR { return hn::Mul(hn::Mul(v, scale), w); });
     }

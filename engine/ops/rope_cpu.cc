@@ -53,25 +53,36 @@ HWY_INLINE void rotate_head(const float* x, const float* cosines, const float* s
 }
 
 template <typename Out>
-void rope_rows(const tensor::Matrix<const float>& x, const HeadShape& shape, const RopeTable* table,
-               tensor::Matrix<Out> out) {
+HWY_INLINE void copy_elements(const float* x, int64_t n, Out* out) {
+  map2(x, x, n, out, [](FloatVec a, FloatVec) HWY_ATTR { return a; });
+}
+
+// The `heads` heads of tokens [begin, begin + count), a tile of ops/head_tiles.h.
+template <typename Out>
+HWY_INLINE void rope_tile(const tensor::Matrix<const float>& x, const HeadShape& shape, const RopeTable* table,
+                          int64_t begin, int64_t count, const tensor::Matrix<Out>& out) {
   const int64_t dim = shape.head_dim;
   const int64_t heads = x.cols / dim;
-  for (int64_t token = 0; token < x.rows; ++token) {
-    for (int64_t head = 0; head < heads; ++head) {
-      const float* from = x.row(token) + head * dim;
-      Out* to = out.row(head_row(shape.group, x.rows, head, token));
-      if (table == nullptr) {
-        map2(from, from, dim, to, [](FloatVec a, FloatVec) HWY_ATTR { return a; });
-      } else {
-        const int64_t rotated = table->rotated();
-        rotate_head(from, table->cosines(token), table->sines(token), rotated / 2, to);
-        if (rotated < dim) {
-          map2(from + rotated, from + rotated, dim - rotated, to + rotated,
-               [](FloatVec a, FloatVec) HWY_ATTR { return a; });
-        }
+  const int64_t rotated = table == nullptr ? 0 : table->rotated();
+  const int64_t first_row = head_row(shape.group, x.rows, 0, begin);  // of the first key/value head
+  for (int64_t t = 0; t < count; ++t) {
+    const float* from = x.row(begin + t);
+    const float* cosines = table == nullptr ? nullptr : table->cosines(begin + t);
+    for (int64_t first = 0; first < heads; first += shape.group) {
+      Out* to = out.row(first_row + first * x.rows + t);
+      for (int64_t g = 0; g < shape.group; ++g, from += dim, to += count * dim) {
+        if (rotated > 0) rotate_head(from, cosines, cosines + rotated / 2, rotated / 2, to);
+        if (rotated < dim) copy_elements(from + rotated, dim - rotated, to + rotated);
       }
     }
+  }
+}
+
+template <typename Out>
+void rope_rows(const tensor::Matrix<const float>& x, const HeadShape& shape, const RopeTable* table,
+               const tensor::Matrix<Out>& out) {
+  for (int64_t begin = 0; begin < x.rows; begin += kTileTokens) {
+    rope_tile(x, shape, table, begin, std::min(kTileTokens, x.rows - begin), out);
   }
 }
 

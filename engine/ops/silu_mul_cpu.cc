@@ -16,14 +16,9 @@ namespace gridquant::ops::HWY_NAMESPACE {
 template <typename Out>
 void silu_mul_rows(const tensor::Matrix<const float>& gate, const tensor::Matrix<const float>& up,
                    tensor::Matrix<Out> out) {
-  const FloatTag d;
-  const FloatVec one = hn::Set(d, 1.0f);
   for (int64_t r = 0; r < gate.rows; ++r) {
-    map2(gate.row(r), up.row(r), gate.cols, out.row(r), [&](FloatVec g, FloatVec u) HWY_ATTR {
-      // 1 / (1 + e^-g) without a large exponential: e = e^-|g|, over 1 + e either 1 or e.
-      const FloatVec e = exp_not_positive(hn::Neg(hn::Abs(g)));
-      const FloatVec numerator = hn::IfThenElse(hn::Lt(g, hn::Zero(d)), e, one);
-      return hn::Mul(hn::Mul(g, u), hn::Div(numerator, hn::Add(one, e)));
+    map2(gate.row(r), up.row(r), gate.cols, out.row(r), [](FloatVec g, FloatVec u) HWY_ATTR {
+      return hn::Mul(hn::Mul(g, u), kNative<Out> ? sigmoid_for_bf16(g) : sigmoid(g));
     });
   }
 }

@@ -22,8 +22,8 @@ struct SoftmaxTile {
 };
 
 // Replaces each row by exp(s - max) of s = scale * score (capped: soft_cap * tanh(s / soft_cap)) in the compute type,
-// zero where the row does not attend. Written over the scores: a bf16 row has 2 * stride elements, of which the first
-// `keys` count.
+// zero where the row does not attend. Written over the scores: rows of `stride` elements, of which the first `keys`
+// count. (Dense where it can be: the library multiplies a dense matrix without copying it first.)
 void softmax_tile(Compute compute, const SoftmaxTile& tile);
 
 // Row r of `to` = row r of `from`, which is dense, * factors[r].

@@ -13,56 +13,64 @@ namespace gridquant::ops::HWY_NAMESPACE {
 
 constexpr int64_t kStep = static_cast<int64_t>(hn::MaxLanes(FloatTag()));
 
-// The largest of scores[0, count), count being a multiple of kStep, in some lane; scores[0] if there are none.
-HWY_INLINE FloatVec largest(const float* scores, int64_t count) {
-  const FloatTag d;
-  FloatVec a = hn::Set(d, scores[0]), b = a, c = a, e = a;
-  int64_t i = 0;
-  for (; i + 4 * kStep <= count; i += 4 * kStep) {
-    a = hn::Max(a, hn::Load(d, scores + i));
-    b = hn::Max(b, hn::Load(d, scores + i + kStep));
-    c = hn::Max(c, hn::Load(d, scores + i + 2 * kStep));
-    e = hn::Max(e, hn::Load(d, scores + i + 3 * kStep));
-  }
-  for (; i < count; i += kStep) a = hn::Max(a, hn::Load(d, scores + i));
-  return hn::Max(hn::Max(a, b), hn::Max(c, e));
-}
-
-// scores[0, valid) -> exp((s - max) * scale) as Out; [valid, keys) -> 0. `out` may be memory of the scores that lies no
-// later (an Out is never wider than a float, so writing runs behind reading). Returns the sum, before rounding to Out.
+// How a row becomes exponentials: of score * factor - shift, shift being the largest score * factor.
 template <typename Out>
-HWY_INLINE float exponentials(const float* scores, int64_t valid, int64_t keys, float scale, Out* out) {
+struct Exponential {
+  static float factor(float scale) { return kNative<Out> ? scale * kLog2E : scale; }
+  static HWY_INLINE FloatVec of(FloatVec score, FloatVec factor, FloatVec shift) {
+    const FloatVec x = hn::MulSub(score, factor, shift);
+    return kNative<Out> ? exp2_for_bf16(x) : exp_not_positive(x);
+  }
+};
+
+// kRows rows of scores, `stride` floats apart, as exp((s - max) * scale) at `out`, Outs as far apart; what is at and
+// after `valid` (of the first row; one more of each further row) becomes zero, up to `keys`. `out` may be memory of the
+// scores as long as no row is written where scores are yet to be read (an Out is never wider than a float). `sums` are
+// taken before rounding to Out. Rows side by side, for each is a chain of a few vectors only.
+template <int kRows, typename Out>
+HWY_INLINE void exponentials(const float* scores, int64_t stride, int64_t valid, int64_t keys, float scale, Out* out,
+                             float* sums) {
   const FloatTag d;
-  const int64_t whole = valid / kStep * kStep;
-  const auto tail = hn::FirstN(d, static_cast<size_t>(valid - whole));
-  const FloatVec last = whole < keys ? hn::Load(d, scores + whole) : hn::Zero(d);
-  const FloatVec factor = hn::Set(d, scale);
-  FloatVec max = largest(scores, whole);
-  if (whole < valid) max = hn::Max(max, hn::IfThenElse(tail, last, max));
-  const FloatVec shift = hn::Mul(hn::MaxOfLanes(d, max), factor);
-  FloatVec sum = hn::Zero(d);
+  const int64_t whole = valid / kStep * kStep;  // of all rows; the last vector is cut
+  FloatVec max[kRows], last[kRows], shift[kRows], sum[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    last[r] = whole < keys ? hn::Load(d, scores + r * stride + whole) : hn::Zero(d);
+    const auto inside = hn::FirstN(d, static_cast<size_t>(valid + r - whole));
+    max[r] = hn::IfThenElse(inside, last[r], hn::Set(d, scores[r * stride]));
+  }
+  for (int64_t i = 0; i < whole; i += kStep) {
+    for (int r = 0; r < kRows; ++r) max[r] = hn::Max(max[r], hn::Load(d, scores + r * stride + i));
+  }
+  const FloatVec factor = hn::Set(d, Exponential<Out>::factor(scale));
+  for (int r = 0; r < kRows; ++r) {
+    shift[r] = hn::Mul(hn::MaxOfLanes(d, max[r]), factor);
+    sum[r] = hn::Zero(d);
+  }
+  const auto one = [&](int r, int64_t i) HWY_ATTR {
+    const FloatVec e = Exponential<Out>::of(hn::Load(d, scores + r * stride + i), factor, shift[r]);
+    sum[r] = hn::Add(sum[r], e);
+    return e;
+  };
   int64_t i = 0;
   for (; i + 2 * kStep <= whole; i += 2 * kStep) {
-    const FloatVec first = hn::MulSub(hn::Load(d, scores + i), factor, shift);
-    const FloatVec second = hn::MulSub(hn::Load(d, scores + i + kStep), factor, shift);
-    const FloatVec e = exp_not_positive(first), f = exp_not_positive(second);
-    sum = hn::Add(hn::Add(sum, e), f);
-    store_as(e, f, out + i);
+    for (int r = 0; r < kRows; ++r) {
+      const FloatVec first = one(r, i);
+      store_as(first, one(r, i + kStep), out + r * stride + i);
+    }
   }
   if (i < whole) {
-    const FloatVec e = exp_not_positive(hn::MulSub(hn::Load(d, scores + i), factor, shift));
-    sum = hn::Add(sum, e);
-    store_as(e, out + i);
+    for (int r = 0; r < kRows; ++r) store_as(one(r, i), out + r * stride + i);
   }
-  int64_t done = whole;
-  if (whole < valid) {
-    const FloatVec e = hn::IfThenElseZero(tail, exp_not_positive(hn::MulSub(last, factor, shift)));
-    sum = hn::Add(sum, e);
-    store_as(e, out + whole);
-    done += kStep;
+  for (int r = 0; r < kRows; ++r) {
+    if (whole < keys) {
+      const auto inside = hn::FirstN(d, static_cast<size_t>(valid + r - whole));
+      const FloatVec e = hn::IfThenElseZero(inside, Exponential<Out>::of(last[r], factor, shift[r]));
+      sum[r] = hn::Add(sum[r], e);
+      store_as(e, out + r * stride + whole);
+    }
+    for (int64_t k = whole + kStep; k < keys; k += kStep) store_as(hn::Zero(d), out + r * stride + k);
+    sums[r] = hn::GetLane(hn::SumOfLanes(d, sum[r]));
   }
-  for (; done < keys; done += kStep) store_as(hn::Zero(d), out + done);
-  return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
 // scores[0, n) -> cap * tanh(score * scale / cap), and whatever is in the rest of the last vector.
@@ -78,28 +86,38 @@ HWY_INLINE void cap_scores(float* scores, int64_t n, float scale, float cap) {
 // The row of a token that attends to the keys [begin, valid): whole vectors before `begin` are left out, and what the
 // first vector has too much becomes a score that does not count.
 template <typename Out>
-HWY_INLINE float window_row(const SoftmaxTile& t, float* scores, int64_t begin, int64_t valid, float scale) {
-  constexpr float kNone = -3e38f;
+HWY_INLINE void window_row(const SoftmaxTile& t, float* scores, int64_t begin, int64_t valid, float scale, Out* out,
+                           float* sum) {
+  constexpr float kNone = -1e38f;
   const int64_t whole = begin / kStep * kStep;
   std::fill(scores + whole, scores + begin, kNone);
-  Out* out = reinterpret_cast<Out*>(scores);
-  const float sum = exponentials<Out>(scores + whole, valid - whole, t.keys - whole, scale, out + whole);
+  exponentials<1, Out>(scores + whole, 0, valid - whole, t.keys - whole, scale, out + whole, sum);
   std::fill(out, out + begin, Out{});
-  return sum;
 }
 
-// `scores` has rows of `stride` floats, aligned to 64 bytes; row r belongs to token first_token + r % tile_rows.
+// Row after row: what is written of one lies no later than its own scores. That holds for two rows at once but for the
+// first one and its neighbour.
 template <typename Out>
 void softmax_rows(const SoftmaxTile& t) {
-  for (int64_t r = 0; r < t.rows; ++r) {
+  const float scale = t.soft_cap > 0 ? 1.0f : t.scale;
+  for (int64_t r = 0, step = 1; r < t.rows; r += step) {
     float* scores = t.scores + r * t.stride;
+    Out* out = reinterpret_cast<Out*>(t.scores) + r * t.stride;
     const int64_t valid = t.first_token + r % t.tile_rows + 1;
-    const float scale = t.soft_cap > 0 ? 1.0f : t.scale;
-    if (t.soft_cap > 0) cap_scores(scores, valid, t.scale, t.soft_cap);
-    const bool cut = t.window > 0 && valid > t.window;
-    const float sum = cut ? window_row<Out>(t, scores, valid - t.window, valid, scale)
-                          : exponentials<Out>(scores, valid, t.keys, scale, reinterpret_cast<Out*>(scores));
-    t.inverse_sums[r] = 1.0f / sum;
+    const bool two = r > 0 && r % t.tile_rows + 1 < t.tile_rows && (t.window == 0 || valid < t.window);
+    step = two ? 2 : 1;
+    for (int64_t k = 0; t.soft_cap > 0 && k < step; ++k) {
+      cap_scores(scores + k * t.stride, valid + k, t.scale, t.soft_cap);
+    }
+    float* sums = t.inverse_sums + r;
+    if (two) {
+      exponentials<2, Out>(scores, t.stride, valid, t.keys, scale, out, sums);
+    } else if (t.window > 0 && valid > t.window) {
+      window_row<Out>(t, scores, valid - t.window, valid, scale, out, sums);
+    } else {
+      exponentials<1, Out>(scores, t.stride, valid, t.keys, scale, out, sums);
+    }
+    for (int64_t k = 0; k < step; ++k) sums[k] = 1.0f / sums[k];
   }
 }
 
@@ -129,9 +147,8 @@ HWY_EXPORT(softmax_to);
 HWY_EXPORT(scale_rows_to);
 
 void softmax_tile(Compute compute, const SoftmaxTile& tile) {
-  const int64_t stride = compute == Compute::kBF16 ? 2 * tile.stride : tile.stride;
   HWY_DYNAMIC_DISPATCH(softmax_to)
-  (tile, {compute, reinterpret_cast<std::byte*>(tile.scores), tile.rows, tile.keys, stride});
+  (tile, {compute, reinterpret_cast<std::byte*>(tile.scores), tile.rows, tile.keys, tile.stride});
 }
 
 void scale_rows(const float* from, const float* factors, const Operand& to) {

@@ -135,7 +135,7 @@ StageInfo analyze() {
 StageInfo calibrate() {
   return {
       .name = "calibrate",
-      .version = 5,
+      .version = 6,
       .doc = "Tokenizes the calibration texts and measures the inputs of every site of the unquantized model.",
       .inputs = {"analyze"},
       .fields = {datasets_field("Calibration texts, one or more per language.", true), generate_field(),
@@ -206,7 +206,7 @@ StageInfo quantize_part() {
 
 StageInfo validate() {
   return {.name = "validate",
-          .version = 4,
+          .version = 5,
           .doc = "Walks the original and the quantized model side by side on text not used for calibration.",
           .inputs = {"analyze", "calibrate", "quantize"},
           .fields = {datasets_field("Evaluation texts, one or more per language.", false),
