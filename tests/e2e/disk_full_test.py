@@ -1,7 +1,8 @@
-"""A disk that fills up in the middle of a run: the coordinator's state, then the folder of the artifacts, on a small
-filesystem of their own. What is said names the folder; no acknowledged run is lost, nothing is corrupt; once there is
-space it goes on: after a restart of the coordinator where that had to stop, after `gridquant retry` where a stage has
-failed. The bytes are those of an undisturbed run.
+"""A disk that fills up in the middle of a run: the coordinator's state, then the folder of the artifacts, then that of
+the logs, on a small filesystem of their own. What is said names the folder; no acknowledged run is lost, nothing is
+corrupt; once there is space it goes on: after a restart of the coordinator where that had to stop, after `gridquant
+retry` where a stage has failed, by itself where only logs could not be written. The bytes are those of an undisturbed
+run.
 
 usage: disk_full_test.py BIN_FOLDER WORK_FOLDER
 Exit status 77 (ctest: skipped) where a filesystem must not be mounted.
@@ -123,6 +124,32 @@ def artifacts_are_full(binaries, folder, expected, checks):
         disk.remove()
 
 
+def logs_are_full(binaries, folder, expected, checks):
+    """Nothing ends because of it; what could not be written comes once there is space."""
+    cluster = Cluster(binaries, folder, lease_s=5)
+    disk = Disk(cluster.work / "runs", "1m")
+    disk.fill()
+    try:
+        with cluster:
+            cluster.start_node("a", 2)
+            run = cluster.submit("logs", VARIANT, extra=["--no-cache"])
+            view = cluster.wait(run)
+            checks.that(view["state"] == "succeeded", "the run goes on without its logs", f"{view}\n{cluster.logs()}")
+            checks.that(cluster.delivered("logs") == expected, "logs: the bytes of an undisturbed run")
+            told = cluster.log("coordinator", 100_000)
+            checks.that(told.count("logs of runs cannot be written") == 1 and str(disk.folder) in told,
+                        "the coordinator says so once, and where", told)
+            checks.that("no connection to the coordinator" not in cluster.log("a", 100_000), "the session goes on",
+                        cluster.log("a"))
+            checks.that("attempt 1" not in cluster.call("logs", run).out, "there is no log yet")
+            disk.free()
+            checks.that(until(lambda: all(f"{stage}, attempt 1" in cluster.call("logs", run, stage).out
+                                          for stage in ("analyze", "calibrate", "plan", "quantize"))),
+                        "the logs come when there is space", f"{cluster.call('logs', run)}\n{cluster.logs()}")
+    finally:
+        disk.remove()
+
+
 def main():
     binaries = sys.argv[1]
     if INSIDE not in os.environ:
@@ -137,6 +164,7 @@ def main():
     expected = Expected(binaries, folder / "alone")(VARIANT)
     state_is_full(binaries, folder / "state", expected, checks)
     artifacts_are_full(binaries, folder / "artifacts", expected, checks)
+    logs_are_full(binaries, folder / "logs", expected, checks)
     return checks.finish()
 
 
