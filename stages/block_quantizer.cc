@@ -53,9 +53,12 @@ Status BlockQuantizer::begin(const model::Block& block, HiddenStates& hidden, co
   });
 }
 
+// From the last sequence to the first, as a site's Hessian goes from the first to the last: what was used a moment ago
+// is still in the cache (1 % of the forward passes' time).
 Status BlockQuantizer::advance(const model::Block& block, HiddenStates& hidden, const Site& site, const Site* next) {
-  return parallel(pool_, hidden.count(), [&](int64_t i, int thread) -> Status {
+  return parallel(pool_, hidden.count(), [&](int64_t task, int thread) -> Status {
     const int64_t length = hidden.length();
+    const int64_t i = hidden.count() - 1 - task;
     const ops::Operand next_rows = next == nullptr ? ops::Operand{} : next->input_of(i, length);
     GQ_RETURN_IF_ERROR(block.advance(site.index, hidden.sequence(i, &routings_[i]), site.input_of(i, length), next_rows,
                                      *scratch_[thread]));
