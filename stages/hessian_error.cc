@@ -1,9 +1,10 @@
-// Errors of sampled rows. Not here: their product with the Hessian (quant::hessian_error), and what follows from it
+// Errors of sampled rows. Not here: their product with the Hessian (quant::hessian_errors), and what follows from it
 // (block_quantizer).
 #include "stages/hessian_error.h"
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 namespace gridquant::stages {
 namespace {
@@ -30,14 +31,21 @@ std::vector<int64_t> sample_of_rows(int64_t rows) {
   return sample;
 }
 
-double sampled_error(const quant::SiteFactor& factor, tensor::Matrix<const float> rows, const quant::QuantizedWeight& q,
-                     const std::vector<int64_t>& sample, device::ThreadPool& pool) {
-  const int64_t count = static_cast<int64_t>(sample.size());
-  const bool sampled = q.rows == count;
-  tensor::Tensor errors(tensor::DType::kF32, {count, rows.cols});
+SampledErrors sampled_errors(const quant::SiteFactor& factor, tensor::Matrix<const float> rows,
+                             const quant::QuantizedWeight& q, const std::vector<int64_t>& sample,
+                             device::ThreadPool& pool) {
+  const auto count = static_cast<int64_t>(sample.size());
+  tensor::Tensor errors(tensor::DType::kF32, {2 * count, rows.cols});
   const tensor::Matrix<float> e = errors.matrix<float>();
-  for (int64_t i = 0; i < count; ++i) row_error(rows.row(i), q, sampled ? i : sample[i], e.row(i));
-  return quant::hessian_error(factor, e, pool);
+  for (int64_t i = 0; i < count; ++i) {
+    row_error(rows.row(i), q, sample[i], e.row(i));
+    float* rounded = e.row(count + i);
+    q.round_row(sample[i], rows.row(i), rounded);
+    for (int64_t c = 0; c < rows.cols; ++c) rounded[c] = rows.row(i)[c] - rounded[c];
+  }
+  const std::vector<double> of_rows = quant::hessian_errors(factor, e, pool);
+  return {std::accumulate(of_rows.begin(), of_rows.begin() + count, 0.0),
+          std::accumulate(of_rows.begin() + count, of_rows.end(), 0.0)};
 }
 
 tensor::Tensor gather_rows(tensor::Matrix<const float> w, const std::vector<int64_t>& sample) {

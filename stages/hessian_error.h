@@ -10,14 +10,19 @@
 
 namespace gridquant::stages {
 
-// The rows that are looked at: at most kSampleRows, evenly spread over `rows`.
-inline constexpr int64_t kSampleRows = 32;
+// The rows that are looked at: at most kSampleRows, evenly spread over `rows`. Twice as many are one panel of products.
+inline constexpr int64_t kSampleRows = 24;
 std::vector<int64_t> sample_of_rows(int64_t rows);
 
-// Over the rows `sample` of a weight, which `rows` holds one below the other; q holds all rows of the weight, or
-// exactly the sampled ones. `factor` is of the weight's site.
-double sampled_error(const quant::SiteFactor& factor, tensor::Matrix<const float> rows, const quant::QuantizedWeight& q,
-                     const std::vector<int64_t>& sample, device::ThreadPool& pool);
+struct SampledErrors {
+  double own = 0;      // of q
+  double rounded = 0;  // of plain rounding on q's grid
+};
+// Over the rows `sample` of a weight, which `rows` holds one below the other; q holds all rows of the weight. `factor`
+// is of the weight's site.
+SampledErrors sampled_errors(const quant::SiteFactor& factor, tensor::Matrix<const float> rows,
+                             const quant::QuantizedWeight& q, const std::vector<int64_t>& sample,
+                             device::ThreadPool& pool);
 
 // The sampled rows of w, packed one below the other.
 tensor::Tensor gather_rows(tensor::Matrix<const float> w, const std::vector<int64_t>& sample);

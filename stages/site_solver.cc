@@ -43,16 +43,13 @@ std::vector<std::string> SiteSolver::planned(const std::vector<std::string>& nam
 
 // Why GPTQ's result should not be used, or "". Compares with plain rounding on the same grid, by the error that GPTQ
 // minimises, on a sample of rows.
-StatusOr<std::string> SiteSolver::doubt(const RowSolver& solver, const quant::SolveResult& gptq,
+std::string SiteSolver::doubt(const RowSolver& solver, const quant::SolveResult& gptq,
                                         const quant::SiteFactor& factor) {
-  if (!std::isfinite(gptq.weighted_error)) return std::string("GPTQ's error is not finite");
+  if (!std::isfinite(gptq.weighted_error)) return "GPTQ's error is not finite";
   const std::vector<int64_t> sample = sample_of_rows(gptq.weight.rows);
-  const tensor::Matrix<const float> rows = solver.sample();
-  GQ_ASSIGN_OR_RETURN(const quant::SolveResult rtn, quant::solve_rtn(rows, factor.diagonal, plan_.options, pool_));
-  const double gptq_error = sampled_error(factor, rows, gptq.weight, sample, pool_);
-  const double rtn_error = sampled_error(factor, rows, rtn.weight, sample, pool_);
-  if (std::isfinite(gptq_error) && gptq_error <= rtn_error) return std::string();
-  return absl::StrFormat("GPTQ's error was %.3g times plain rounding's", gptq_error / rtn_error);
+  const SampledErrors errors = sampled_errors(factor, solver.sample(), gptq.weight, sample, pool_);
+  if (std::isfinite(errors.own) && errors.own <= errors.rounded) return {};
+  return absl::StrFormat("GPTQ's error was %.3g times plain rounding's", errors.own / errors.rounded);
 }
 
 Status SiteSolver::solve_weight(const std::string& name, const StatusOr<quant::SiteFactor>& factor,
@@ -66,7 +63,7 @@ Status SiteSolver::solve_weight(const std::string& name, const StatusOr<quant::S
     GQ_ASSIGN_OR_RETURN(solved, solver.solve([&](tensor::Matrix<const float> rows) {
       return quant::solve_gptq(rows, *factor, plan_.options, pool_);
     }));
-    GQ_ASSIGN_OR_RETURN(reason, doubt(solver, solved, *factor));
+    reason = doubt(solver, solved, *factor);
   } else {
     reason = std::string(factor.status().message());
   }

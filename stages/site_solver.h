@@ -66,7 +66,7 @@ class SiteSolver {
   StatusOr<quant::SolveResult> rounded(const std::string& name, std::span<const float> diagonal, LoadedBlock& loaded);
   Status solve_weight(const std::string& name, const StatusOr<quant::SiteFactor>& factor,
                       std::span<const float> diagonal, LoadedBlock& loaded, QuantizedBlock& result);
-  StatusOr<std::string> doubt(const RowSolver& solver, const quant::SolveResult& gptq, const quant::SiteFactor& factor);
+  std::string doubt(const RowSolver& solver, const quant::SolveResult& gptq, const quant::SiteFactor& factor);
 
   const Plan& plan_;
   comm::Communicator& comm_;

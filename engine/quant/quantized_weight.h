@@ -31,6 +31,8 @@ struct QuantizedWeight {
   int64_t groups() const { return grid.group_count(cols); }
   // One fp32 multiplication per element, no rounding between: float(scale) * float(code - zero).
   void dequantize(tensor::Matrix<float> out) const;  // [rows, cols]
+  // Plain rounding of `w` [cols] on the grid of row r: not to its codes.
+  void round_row(int64_t r, const float* w, float* out) const;
 };
 
 }  // namespace gridquant::quant

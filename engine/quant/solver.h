@@ -40,7 +40,7 @@ struct SolverOptions {
 //
 // One K x K array holds both the factor and the Hessian (K = 13824: 764 MB, so there is no second one): the damped
 // Hessian is A D A^T, with D diagonal and A unit upper triangular. Below its diagonal is A^T; above it H as it was
-// before damping, in `order`, whose diagonal is `diagonal`. See hessian_error.
+// before damping, in `order`, whose diagonal is `diagonal`. See hessian_errors.
 struct SiteFactor {
   std::vector<int32_t> order;   // order[i] = original column at position i (identity without act-order)
   std::vector<float> diagonal;  // diag(H) before damping, original column order: the weights of the scale search
@@ -54,9 +54,10 @@ struct SiteFactor {
 // ladder makes it positive definite, or it holds NaN or infinity: the caller falls back to RTN and reports it.
 StatusOr<SiteFactor> factor_site(tensor::Tensor hessian, const SolverOptions& options, device::ThreadPool& pool);
 
-// tr(E H E^T), the error that GPTQ minimises, of errors E [rows, K] fp32 in the original column order; H is the
-// undamped Hessian that `factor` was made of. Meant for few rows. The same bits for any number of threads.
-double hessian_error(const SiteFactor& factor, tensor::Matrix<const float> errors, device::ThreadPool& pool);
+// e H e^T, the error that GPTQ minimises, of each row e of `errors` [rows, K] fp32 in the original column order; H is
+// the undamped Hessian that `factor` was made of. Meant for few rows. The same bits for any number of threads.
+std::vector<double> hessian_errors(const SiteFactor& factor, tensor::Matrix<const float> errors,
+                                   device::ThreadPool& pool);
 
 // Of one tile of rows, in units of SolveResult::unit.
 struct TileSums {

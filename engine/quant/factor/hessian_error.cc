@@ -38,11 +38,10 @@ class ErrorPanels {
   tensor::Buffer memory_;
 };
 
-// sum over lanes of e_i (H_ii e_i + 2 sum over j > i of H_ij e_j), over rows i of H in [begin, end).
-double sum_of_rows(const SiteFactor& factor, ErrorPanels& errors, int64_t panel, int64_t begin, int64_t end) {
+// To each lane's sum: e_i (H_ii e_i + 2 sum over j > i of H_ij e_j), over rows i of H in [begin, end).
+void add_rows(const SiteFactor& factor, ErrorPanels& errors, int64_t panel, int64_t begin, int64_t end, double* sums) {
   const tensor::Matrix<const float> h = factor.feedback.matrix<float>();
   alignas(64) float products[kRowsAtOnce * kPanelLanes];
-  double sum = 0;
   for (int64_t first = begin; first < end; first += kRowsAtOnce) {
     const int64_t last = std::min(end, first + kRowsAtOnce);
     std::fill(products, products + kRowsAtOnce * kPanelLanes, 0.0f);
@@ -53,29 +52,33 @@ double sum_of_rows(const SiteFactor& factor, ErrorPanels& errors, int64_t panel,
       subtract_products(product, 1, rows.from(i - first, i + 1), errors.at(panel, i + 1), last - i - 1);
       const double own = factor.diagonal[static_cast<size_t>(factor.order[static_cast<size_t>(i)])];
       const float* e = errors.at(panel, i);
-      for (int64_t lane = 0; lane < kPanelLanes; ++lane) sum += e[lane] * (own * e[lane] - 2.0 * product[lane]);
+      for (int64_t lane = 0; lane < kPanelLanes; ++lane) sums[lane] += e[lane] * (own * e[lane] - 2.0 * product[lane]);
     }
   }
-  return sum;
 }
 
 }  // namespace
 
-double hessian_error(const SiteFactor& factor, tensor::Matrix<const float> errors, device::ThreadPool& pool) {
+std::vector<double> hessian_errors(const SiteFactor& factor, tensor::Matrix<const float> errors,
+                                   device::ThreadPool& pool) {
   const auto n = static_cast<int64_t>(factor.order.size());
   ErrorPanels panels(factor, errors);
   const int64_t ranges = (n + kRowsPerTask - 1) / kRowsPerTask;
   const int64_t tasks = ranges * panels.count();
-  tensor::Buffer buffer(static_cast<size_t>(tasks) * sizeof(double), pool.memory());
-  const std::span sums(reinterpret_cast<double*>(buffer.data()), static_cast<size_t>(tasks));
+  tensor::Buffer buffer(static_cast<size_t>(tasks * kPanelLanes) * sizeof(double), pool.memory());
+  auto* const sums = reinterpret_cast<double*>(buffer.data());  // of each task: [kPanelLanes]
   pool.parallel_for(tasks, [&](int64_t task, int) {
     const int64_t begin = task % ranges * kRowsPerTask;
-    sums[static_cast<size_t>(task)] =
-        sum_of_rows(factor, panels, task / ranges, begin, std::min(n, begin + kRowsPerTask));
+    std::fill_n(sums + task * kPanelLanes, kPanelLanes, 0.0);
+    add_rows(factor, panels, task / ranges, begin, std::min(n, begin + kRowsPerTask), sums + task * kPanelLanes);
   });
-  double total = 0;
-  for (const double sum : sums) total += sum;
-  return total;
+  std::vector<double> of_rows(static_cast<size_t>(errors.rows));
+  for (int64_t r = 0; r < errors.rows; ++r) {
+    for (int64_t range = 0; range < ranges; ++range) {
+      of_rows[static_cast<size_t>(r)] += sums[(r / kPanelLanes * ranges + range) * kPanelLanes + r % kPanelLanes];
+    }
+  }
+  return of_rows;
 }
 
 }  // namespace gridquant::quant

@@ -55,8 +55,12 @@ struct Best {
   V low;
 };
 
+HWY_INLINE V within(V level, const Levels& levels) {
+  return hn::Min(hn::Max(level, levels.low), levels.high);
+}
+
 HWY_INLINE V level_of(V w, V inverse, const Levels& levels) {
-  return hn::Min(hn::Max(hn::Round(hn::Mul(w, inverse)), levels.low), levels.high);
+  return within(hn::Round(hn::Mul(w, inverse)), levels);
 }
 
 HWY_INLINE void keep_better(D d, Best& best, V inverse, V low, V a, V b) {
@@ -89,6 +93,30 @@ HWY_INLINE void try_four(D d, const GroupTile& group, int64_t r, const std::arra
   keep_better(d, best, i1, levels.low, a1, b1);
   keep_better(d, best, i2, levels.low, a2, b2);
   keep_better(d, best, i3, levels.low, a3, b3);
+}
+
+// Two steps, each with both signs of the scale: the codes of the negative one are those of the positive one, negated,
+// but for the limits.
+HWY_INLINE void try_both_signs(D d, const GroupTile& group, int64_t r, V i0, V i1, const Levels& levels, Best& best) {
+  const Levels mirrored{hn::Neg(levels.high), hn::Neg(levels.low)};
+  V a0 = hn::Zero(d), a1 = a0, b0 = a0, b1 = a0, minus_a0 = a0, minus_a1 = a0, minus_b0 = a0, minus_b1 = a0;
+  const float* from = group.w + r;
+  for (int64_t c = 0; c < group.cols; ++c, from += kTileRows) {
+    const V w = hn::Load(d, from);
+    const V h = hn::Set(d, group.importance[c]);
+    const V level0 = hn::Round(hn::Mul(w, i0)), level1 = hn::Round(hn::Mul(w, i1));
+    const V q0 = within(level0, levels), q1 = within(level1, levels);
+    const V n0 = within(level0, mirrored), n1 = within(level1, mirrored);
+    const V h0 = hn::Mul(h, q0), h1 = hn::Mul(h, q1), g0 = hn::Mul(h, n0), g1 = hn::Mul(h, n1);
+    a0 = hn::Add(a0, hn::Mul(h0, w)), b0 = hn::Add(b0, hn::Mul(h0, q0));
+    a1 = hn::Add(a1, hn::Mul(h1, w)), b1 = hn::Add(b1, hn::Mul(h1, q1));
+    minus_a0 = hn::Add(minus_a0, hn::Mul(g0, w)), minus_b0 = hn::Add(minus_b0, hn::Mul(g0, n0));
+    minus_a1 = hn::Add(minus_a1, hn::Mul(g1, w)), minus_b1 = hn::Add(minus_b1, hn::Mul(g1, n1));
+  }
+  keep_better(d, best, i0, levels.low, a0, b0);
+  keep_better(d, best, i1, levels.low, a1, b1);
+  keep_better(d, best, hn::Neg(i0), levels.low, hn::Neg(minus_a0), minus_b0);
+  keep_better(d, best, hn::Neg(i1), levels.low, hn::Neg(minus_a1), minus_b1);
 }
 
 // The true error of a scale with its own codes, and the sums that refit it.
@@ -179,8 +207,10 @@ HWY_INLINE Choice choose_symmetric(D d, const GroupTile& group, int64_t r, const
   const V base = hn::Div(hn::Set(d, half), extreme);  // the extreme at the end of the longer side
   const Choice start = choose_range(d, range, grid);
   Best best{hn::Zero(d), hn::Div(hn::Set(d, 1.0f), start.scale), start.scale, levels.low};
-  try_all(d, group, r, c.coarse, base, levels, best);
-  try_all(d, group, r, c.coarse, hn::Neg(base), levels, best);
+  for (size_t i = 0; i + 2 <= c.coarse.size(); i += 2) {
+    const V first = hn::Mul(base, hn::Set(d, c.coarse[i])), second = hn::Mul(base, hn::Set(d, c.coarse[i + 1]));
+    try_both_signs(d, group, r, first, second, levels, best);
+  }
   try_all(d, group, r, c.fine, best.inverse, levels, best);
   return {polish(d, group, r, best.scale, levels, c.rounds), start.zero};
 }

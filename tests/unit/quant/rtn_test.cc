@@ -105,6 +105,25 @@ INSTANTIATE_TEST_SUITE_P(All, RtnGrids,
                          ::testing::Combine(::testing::Values(2, 3, 4, 8), ::testing::Bool(),
                                             ::testing::Values(int64_t{32}, int64_t{64}, int64_t{-1})));
 
+TEST(Rtn, RowsOfAGridAreRoundedAsTheSolverDoes) {
+  constexpr int64_t kRows = 50, kCols = 192;
+  const Array w = samples::weights(kRows, kCols, 9);
+  device::ThreadPool pool(2);
+  for (const bool symmetric : {true, false}) {
+    const auto result =
+        solve_rtn(view(w, kCols), {}, options_for(3, symmetric, 64, ScaleSearch::kWeighted), pool);
+    ASSERT_TRUE(result.ok()) << result.status();
+    Array expected(w.size()), row(kCols);
+    result->weight.dequantize(samples::matrix(expected, kCols));
+    for (int64_t r = 0; r < kRows; ++r) {
+      result->weight.round_row(r, w.data() + r * kCols, row.data());
+      for (int64_t c = 0; c < kCols; ++c) {
+        ASSERT_EQ(row[static_cast<size_t>(c)], expected[static_cast<size_t>(r * kCols + c)]) << r << " " << c;
+      }
+    }
+  }
+}
+
 TEST(Rtn, EitherSignOfTheScale) {
   // One-sided groups: the long side of the grid must lie on the side of the weights, whichever that is.
   constexpr int64_t kCols = 32;

@@ -114,7 +114,7 @@ TEST_F(Targets, Gptq) {
       Array q(w.size());
       result.weight.dequantize(samples::matrix(q, kCols));
       for (size_t i = 0; i < q.size(); ++i) errors[i] -= q[i];
-      result.weight_energy = hessian_error(f, samples::view(errors, kCols), pool);
+      for (const double e : hessian_errors(f, samples::view(errors, kCols), pool)) result.weight_energy += e;
       return result;
     });
   }

@@ -249,7 +249,7 @@ TEST(HessianError, EqualsPlainProduct) {
   ASSERT_TRUE(factor.ok()) << factor.status();
   // Halves of small integers: exact.
   const tensor::Tensor rows = gather_rows(std::as_const(w).matrix<float>(), sample);
-  EXPECT_EQ(sampled_error(*factor, rows.matrix<float>(), q, sample, pool), expected);
+  EXPECT_EQ(sampled_errors(*factor, rows.matrix<float>(), q, sample, pool).own, expected);
 }
 
 TEST(Parallel, ReturnsTheFirstErrorInTaskOrder) {
