@@ -1,14 +1,15 @@
-// One list serves all grids: because every candidate is judged at its least-squares scale, 20 steps per sign do what a
-// sweep of 80 does (SmolLM2-135M, W4 symmetric, group 64: error on the full Hessian 0.00267 against 0.00268).
+// One list serves all grids. Because every candidate is judged at its least-squares scale, 12 steps per sign do what a
+// sweep does, a second look around the best one nothing: mean error of SmolLM2-135M's weights, W4 symmetric, group 64,
+// weighted with the Hessian's diagonal: 0.010748; with 8 finer steps around the best 0.010740, with 20 coarse ones and
+// those 0.010721. How far the steps reach counts more: to 1.62 instead of 1.76 it is 0.010807.
 #include "engine/quant/search/candidates.h"
 
 namespace gridquant::quant {
 namespace {
 
-constexpr float kCoarse[] = {0.90f, 0.95f, 1.00f, 1.05f, 1.10f, 1.15f, 1.20f, 1.26f, 1.32f, 1.40f, 1.50f, 1.62f};
-constexpr float kFine[] = {0.970f, 0.980f, 0.990f, 0.995f, 1.005f, 1.010f, 1.020f, 1.030f};
+constexpr float kSteps[] = {0.92f, 0.96f, 1.00f, 1.05f, 1.11f, 1.17f, 1.24f, 1.31f, 1.39f, 1.49f, 1.61f, 1.76f};
 constexpr float kShifts[] = {0.0f, -1.0f, 1.0f};
-constexpr Candidates kCandidates = {kCoarse, kFine, kShifts, 2};
+constexpr Candidates kCandidates = {kSteps, kShifts, 1};
 
 }  // namespace
 

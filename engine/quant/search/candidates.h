@@ -8,8 +8,7 @@
 namespace gridquant::quant {
 
 struct Candidates {
-  std::span<const float> coarse;       // a multiple of four; from the group's range; symmetric grids try both signs
-  std::span<const float> fine;         // a multiple of four; around the best coarse one
+  std::span<const float> steps;        // a multiple of four; from the group's range; symmetric grids try both signs
   std::span<const float> zero_shifts;  // asymmetric only: around the zero point of the range
   int rounds;                          // of codes -> least-squares scale -> codes
 };

@@ -50,7 +50,6 @@ struct Levels {
 
 struct Best {
   V score;  // sum h w^2 minus the error: more is better
-  V inverse;
   V scale;
   V low;
 };
@@ -63,11 +62,10 @@ HWY_INLINE V level_of(V w, V inverse, const Levels& levels) {
   return within(hn::Round(hn::Mul(w, inverse)), levels);
 }
 
-HWY_INLINE void keep_better(D d, Best& best, V inverse, V low, V a, V b) {
+HWY_INLINE void keep_better(D d, Best& best, V low, V a, V b) {
   const V score = hn::IfThenElseZero(hn::Gt(b, hn::Zero(d)), hn::Div(hn::Mul(a, a), b));
   const auto better = hn::Gt(score, best.score);
   best.score = hn::IfThenElse(better, score, best.score);
-  best.inverse = hn::IfThenElse(better, inverse, best.inverse);
   best.scale = hn::IfThenElse(better, hn::Div(a, b), best.scale);
   best.low = hn::IfThenElse(better, low, best.low);
 }
@@ -89,10 +87,10 @@ HWY_INLINE void try_four(D d, const GroupTile& group, int64_t r, const std::arra
     a2 = hn::Add(a2, hn::Mul(h2, w)), b2 = hn::Add(b2, hn::Mul(h2, q2));
     a3 = hn::Add(a3, hn::Mul(h3, w)), b3 = hn::Add(b3, hn::Mul(h3, q3));
   }
-  keep_better(d, best, i0, levels.low, a0, b0);
-  keep_better(d, best, i1, levels.low, a1, b1);
-  keep_better(d, best, i2, levels.low, a2, b2);
-  keep_better(d, best, i3, levels.low, a3, b3);
+  keep_better(d, best, levels.low, a0, b0);
+  keep_better(d, best, levels.low, a1, b1);
+  keep_better(d, best, levels.low, a2, b2);
+  keep_better(d, best, levels.low, a3, b3);
 }
 
 // Two steps, each with both signs of the scale: the codes of the negative one are those of the positive one, negated,
@@ -113,10 +111,10 @@ HWY_INLINE void try_both_signs(D d, const GroupTile& group, int64_t r, V i0, V i
     minus_a0 = hn::Add(minus_a0, hn::Mul(g0, w)), minus_b0 = hn::Add(minus_b0, hn::Mul(g0, n0));
     minus_a1 = hn::Add(minus_a1, hn::Mul(g1, w)), minus_b1 = hn::Add(minus_b1, hn::Mul(g1, n1));
   }
-  keep_better(d, best, i0, levels.low, a0, b0);
-  keep_better(d, best, i1, levels.low, a1, b1);
-  keep_better(d, best, hn::Neg(i0), levels.low, hn::Neg(minus_a0), minus_b0);
-  keep_better(d, best, hn::Neg(i1), levels.low, hn::Neg(minus_a1), minus_b1);
+  keep_better(d, best, levels.low, a0, b0);
+  keep_better(d, best, levels.low, a1, b1);
+  keep_better(d, best, levels.low, hn::Neg(minus_a0), minus_b0);
+  keep_better(d, best, levels.low, hn::Neg(minus_a1), minus_b1);
 }
 
 // The true error of a scale with its own codes, and the sums that refit it.
@@ -206,12 +204,11 @@ HWY_INLINE Choice choose_symmetric(D d, const GroupTile& group, int64_t r, const
   const V extreme = hn::Max(hn::Neg(range.low), range.high);
   const V base = hn::Div(hn::Set(d, half), extreme);  // the extreme at the end of the longer side
   const Choice start = choose_range(d, range, grid);
-  Best best{hn::Zero(d), hn::Div(hn::Set(d, 1.0f), start.scale), start.scale, levels.low};
-  for (size_t i = 0; i + 2 <= c.coarse.size(); i += 2) {
-    const V first = hn::Mul(base, hn::Set(d, c.coarse[i])), second = hn::Mul(base, hn::Set(d, c.coarse[i + 1]));
+  Best best{hn::Zero(d), start.scale, levels.low};
+  for (size_t i = 0; i + 2 <= c.steps.size(); i += 2) {
+    const V first = hn::Mul(base, hn::Set(d, c.steps[i])), second = hn::Mul(base, hn::Set(d, c.steps[i + 1]));
     try_both_signs(d, group, r, first, second, levels, best);
   }
-  try_all(d, group, r, c.fine, best.inverse, levels, best);
   return {polish(d, group, r, best.scale, levels, c.rounds), start.zero};
 }
 
@@ -221,13 +218,12 @@ HWY_INLINE Choice choose_asymmetric(D d, const GroupTile& group, int64_t r, cons
   const V one = hn::Set(d, 1.0f);
   const Choice start = choose_range(d, range, grid);
   const V base = hn::Div(codes, hn::Sub(range.high, range.low));
-  Best best{hn::Zero(d), hn::Div(one, start.scale), start.scale, hn::Neg(start.zero)};
+  Best best{hn::Zero(d), start.scale, hn::Neg(start.zero)};
   for (const float shift : c.zero_shifts) {
     const V zero = hn::Min(hn::Max(hn::Add(start.zero, hn::Set(d, shift)), one), codes);
-    try_all(d, group, r, c.coarse, base, {hn::Neg(zero), hn::Sub(codes, zero)}, best);
+    try_all(d, group, r, c.steps, base, {hn::Neg(zero), hn::Sub(codes, zero)}, best);
   }
   const Levels levels{best.low, hn::Add(codes, best.low)};
-  try_all(d, group, r, c.fine, best.inverse, levels, best);
   return {polish(d, group, r, best.scale, levels, c.rounds), hn::Neg(best.low)};
 }
 
