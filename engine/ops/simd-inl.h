@@ -95,7 +95,12 @@ HWY_INLINE FloatVec times_power_of_two(FloatVec p, FloatVec n) {
 #else
   const FloatTag d;
   const hn::RebindToSigned<FloatTag> di;
-  return hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::ConvertTo(di, n))));
+#if HWY_TARGET == HWY_AVX2
+  const hn::Vec<decltype(di)> exponent{_mm256_cvtps_epi32(n.raw)};  // ConvertTo spends six more on what is not there
+#else
+  const auto exponent = hn::ConvertTo(di, n);
+#endif
+  return hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(exponent)));
 #endif
 }
 
