@@ -13,15 +13,15 @@
 #include <thread>
 #include <utility>
 
+#include "engine/device/spin.h"
+
 namespace gridquant::device {
 namespace {
 
 using std::chrono::steady_clock;
 
 constexpr size_t kPage = 4096;
-// Most waits end at once, and waking a sleeper takes longer than this.
 constexpr std::chrono::microseconds kSpin{100};
-constexpr int kLooksPerTime = 32;
 constexpr std::chrono::milliseconds kSleep{10};  // then it is told again that this member is alive
 
 size_t round_up(size_t bytes) {
@@ -35,21 +35,6 @@ void sleep_on(const std::atomic<uint32_t>& word, uint32_t value) {
 
 void wake_all(const std::atomic<uint32_t>& word) {
   ::syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
-}
-
-bool has_changed(const std::atomic<uint32_t>& word, uint32_t value, std::chrono::microseconds within) {
-  if (word.load() != value) return true;
-  if (within.count() == 0) return false;
-  const auto end = steady_clock::now() + within;
-  do {
-    for (int i = 0; i < kLooksPerTime; ++i) {
-      if (word.load() != value) return true;
-#if defined(__x86_64__)
-      __builtin_ia32_pause();
-#endif
-    }
-  } while (steady_clock::now() < end);
-  return false;
 }
 
 }  // namespace
@@ -98,7 +83,7 @@ void Crew::publish(std::atomic<uint32_t>& word, uint32_t value) {
 // A sleeper counts itself before it looks for the last time (the kernel does), and whoever publishes looks for sleepers
 // after the change: one of the two sees the other.
 void Crew::wait_while(const std::atomic<uint32_t>& word, uint32_t value) {
-  if (has_changed(word, value, spin_)) return;
+  if (spin_until(spin_, [&] { return word.load() != value; })) return;
   const auto end = steady_clock::now() + options_.timeout;
   while (word.load() == value && !lost()) {
     shared_->sleepers.fetch_add(1);

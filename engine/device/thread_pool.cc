@@ -6,25 +6,31 @@
 
 #include <atomic>
 #include <cassert>
+#include <chrono>
 #include <thread>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "engine/device/crew.h"
+#include "engine/device/spin.h"
 
 namespace gridquant::device {
+namespace {
+
+constexpr std::chrono::microseconds kPoolSpin{50};  // loops follow each other closely
+
+}  // namespace
 
 struct ThreadPool::State {
   using Task = std::function<void(int64_t, int)>;
 
-  absl::Mutex mutex;
-  const Task* fn ABSL_GUARDED_BY(mutex) = nullptr;
-  int64_t count ABSL_GUARDED_BY(mutex) = 0;
-  uint64_t round ABSL_GUARDED_BY(mutex) = 0;  // one per parallel_for
-  int busy ABSL_GUARDED_BY(mutex) = 0;        // pool threads still inside the current round
-  bool stopping ABSL_GUARDED_BY(mutex) = false;
-  std::atomic<int64_t> next{0};
+  // A round is one parallel_for: what it is about is written before `round`, and read after.
+  const Task* fn = nullptr;
+  int64_t count = 0;
+  bool stopping = false;
+  alignas(64) std::atomic<uint32_t> round{0};
+  alignas(64) std::atomic<uint32_t> busy{0};  // pool threads still inside the current round
+  std::chrono::microseconds spin{};           // none where threads share cores
+  alignas(64) std::atomic<int64_t> next{0};
   Crew* crew = nullptr;
   std::vector<std::thread> threads;
 
@@ -36,38 +42,34 @@ struct ThreadPool::State {
   // All tasks that this process takes.
   void run(const Task& task, int64_t total) {
     if (threads.empty() || total == 1) return take_tasks(task, total, 0);
-    {
-      absl::MutexLock lock(&mutex);
-      fn = &task;
-      count = total;
-      busy = static_cast<int>(threads.size());
-      ++round;
-    }
+    fn = &task;
+    count = total;
+    busy = static_cast<uint32_t>(threads.size());
+    begin_round();
     take_tasks(task, total, 0);
-    absl::MutexLock lock(&mutex);
-    const auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return busy == 0; };
-    mutex.Await(absl::Condition(&done));
-    fn = nullptr;
+    wait_until(busy, [](uint32_t left) { return left == 0; });
+  }
+
+  void begin_round() {
+    ++round;
+    round.notify_all();
+  }
+
+  template <typename Done>
+  void wait_until(const std::atomic<uint32_t>& word, const Done& done) const {
+    if (spin_until(spin, [&] { return done(word.load()); })) return;
+    for (uint32_t value = word; !done(value); value = word) word.wait(value);
   }
 
   void work(int thread) {
     omp_set_num_threads(1);
-    uint64_t seen = 0;
+    uint32_t seen = 0;
     while (true) {
-      const Task* task = nullptr;
-      int64_t total = 0;
-      {
-        absl::MutexLock lock(&mutex);
-        const auto woken = [this, seen]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return stopping || round != seen; };
-        mutex.Await(absl::Condition(&woken));
-        if (stopping) return;
-        seen = round;
-        task = fn;
-        total = count;
-      }
-      take_tasks(*task, total, thread);
-      absl::MutexLock lock(&mutex);
-      --busy;
+      wait_until(round, [seen](uint32_t now) { return now != seen; });
+      if (stopping) return;
+      ++seen;  // the next round begins when this one is over
+      take_tasks(*fn, count, thread);
+      if (--busy == 0) busy.notify_one();
     }
   }
 };
@@ -75,15 +77,15 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int threads, Crew* crew) : state_(std::make_unique<State>()) {
   assert(threads >= 1);
   state_->crew = crew;
+  const int all = crew == nullptr ? threads : crew->threads();
+  if (static_cast<unsigned>(all) <= std::thread::hardware_concurrency()) state_->spin = kPoolSpin;
   omp_set_num_threads(1);
   for (int i = 1; i < threads; ++i) state_->threads.emplace_back([s = state_.get(), i] { s->work(i); });
 }
 
 ThreadPool::~ThreadPool() {
-  {
-    absl::MutexLock lock(&state_->mutex);
-    state_->stopping = true;
-  }
+  state_->stopping = true;
+  state_->begin_round();
   for (std::thread& thread : state_->threads) thread.join();
 }
 
