@@ -107,6 +107,14 @@ void add_list_nodes(Command nodes, Invocation& invocation) {
   command.on_given([&invocation, place, format] { list_nodes(invocation, *place, *format); });
 }
 
+// Asks for a change of request.node() and prints that it `is_done`.
+template <typename Request>
+void tell(Invocation& invocation, const Place& place, const Request& request, const char* is_done) {
+  const Status status = connect(place)->call(request).status();
+  if (!status.ok()) return fail(invocation, "text", status, exit_code_of_refusal(status));
+  invocation.out << request.node() << ' ' << is_done << '\n';
+}
+
 void add_drain(Command nodes, Invocation& invocation) {
   const Command command = nodes.add_command("drain", "Starts nothing new on a node; what runs there goes on");
   const auto name = std::make_shared<std::string>();
@@ -119,9 +127,7 @@ void add_drain(Command nodes, Invocation& invocation) {
     v1::DrainNodeRequest request;
     request.set_node(*name);
     request.set_deadline_ms(*deadline_ms);
-    const Status status = connect(*place)->call(request).status();
-    if (!status.ok()) return fail(invocation, "text", status, exit_code_of_refusal(status));
-    invocation.out << *name << " is being drained\n";
+    tell(invocation, *place, request, "is being drained");
   });
 }
 
@@ -133,9 +139,7 @@ void add_undrain(Command nodes, Invocation& invocation) {
   command.on_given([&invocation, place, name] {
     v1::UndrainNodeRequest request;
     request.set_node(*name);
-    const Status status = connect(*place)->call(request).status();
-    if (!status.ok()) return fail(invocation, "text", status, exit_code_of_refusal(status));
-    invocation.out << *name << " takes work again\n";
+    tell(invocation, *place, request, "takes work again");
   });
 }
 
@@ -149,9 +153,7 @@ void add_forget(Command nodes, Invocation& invocation) {
   command.on_given([&invocation, place, name] {
     v1::ForgetNodeRequest request;
     request.set_node(*name);
-    const Status status = connect(*place)->call(request).status();
-    if (!status.ok()) return fail(invocation, "text", status, exit_code_of_refusal(status));
-    invocation.out << *name << " is forgotten\n";
+    tell(invocation, *place, request, "is forgotten");
   });
 }
 

@@ -70,51 +70,50 @@ HWY_INLINE void keep_better(D d, Best& best, V low, V a, V b) {
   best.low = hn::IfThenElse(better, low, best.low);
 }
 
+// Of one step: what its score and its least-squares scale are made of.
+struct Sums {
+  V a, b;  // sum h q w, sum h q^2
+  HWY_INLINE explicit Sums(D d) : a(hn::Zero(d)), b(hn::Zero(d)) {}
+  HWY_INLINE void add(V w, V h, V q) {
+    const V hq = hn::Mul(h, q);
+    a = hn::Add(a, hn::Mul(hq, w)), b = hn::Add(b, hn::Mul(hq, q));
+  }
+};
+
 // Four steps on the same levels at once: a weight is loaded once, and four chains of additions hide their latency.
 HWY_INLINE void try_four(D d, const GroupTile& group, int64_t r, const std::array<V, 4>& inverse, const Levels& levels,
                          Best& best) {
   const V i0 = inverse[0], i1 = inverse[1], i2 = inverse[2], i3 = inverse[3];
-  V a0 = hn::Zero(d), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+  Sums s0(d), s1(d), s2(d), s3(d);
   const float* from = group.w + r;
   for (int64_t c = 0; c < group.cols; ++c, from += kTileRows) {
     const V w = hn::Load(d, from);
     const V h = hn::Set(d, group.importance[c]);
-    const V q0 = level_of(w, i0, levels), q1 = level_of(w, i1, levels);
-    const V q2 = level_of(w, i2, levels), q3 = level_of(w, i3, levels);
-    const V h0 = hn::Mul(h, q0), h1 = hn::Mul(h, q1), h2 = hn::Mul(h, q2), h3 = hn::Mul(h, q3);
-    a0 = hn::Add(a0, hn::Mul(h0, w)), b0 = hn::Add(b0, hn::Mul(h0, q0));
-    a1 = hn::Add(a1, hn::Mul(h1, w)), b1 = hn::Add(b1, hn::Mul(h1, q1));
-    a2 = hn::Add(a2, hn::Mul(h2, w)), b2 = hn::Add(b2, hn::Mul(h2, q2));
-    a3 = hn::Add(a3, hn::Mul(h3, w)), b3 = hn::Add(b3, hn::Mul(h3, q3));
+    s0.add(w, h, level_of(w, i0, levels));
+    s1.add(w, h, level_of(w, i1, levels));
+    s2.add(w, h, level_of(w, i2, levels));
+    s3.add(w, h, level_of(w, i3, levels));
   }
-  keep_better(d, best, levels.low, a0, b0);
-  keep_better(d, best, levels.low, a1, b1);
-  keep_better(d, best, levels.low, a2, b2);
-  keep_better(d, best, levels.low, a3, b3);
+  for (const Sums& s : {s0, s1, s2, s3}) keep_better(d, best, levels.low, s.a, s.b);
 }
 
 // Two steps, each with both signs of the scale: the codes of the negative one are those of the positive one, negated,
 // but for the limits.
 HWY_INLINE void try_both_signs(D d, const GroupTile& group, int64_t r, V i0, V i1, const Levels& levels, Best& best) {
   const Levels mirrored{hn::Neg(levels.high), hn::Neg(levels.low)};
-  V a0 = hn::Zero(d), a1 = a0, b0 = a0, b1 = a0, minus_a0 = a0, minus_a1 = a0, minus_b0 = a0, minus_b1 = a0;
+  Sums plus0(d), plus1(d), minus0(d), minus1(d);
   const float* from = group.w + r;
   for (int64_t c = 0; c < group.cols; ++c, from += kTileRows) {
     const V w = hn::Load(d, from);
     const V h = hn::Set(d, group.importance[c]);
     const V level0 = hn::Round(hn::Mul(w, i0)), level1 = hn::Round(hn::Mul(w, i1));
-    const V q0 = within(level0, levels), q1 = within(level1, levels);
-    const V n0 = within(level0, mirrored), n1 = within(level1, mirrored);
-    const V h0 = hn::Mul(h, q0), h1 = hn::Mul(h, q1), g0 = hn::Mul(h, n0), g1 = hn::Mul(h, n1);
-    a0 = hn::Add(a0, hn::Mul(h0, w)), b0 = hn::Add(b0, hn::Mul(h0, q0));
-    a1 = hn::Add(a1, hn::Mul(h1, w)), b1 = hn::Add(b1, hn::Mul(h1, q1));
-    minus_a0 = hn::Add(minus_a0, hn::Mul(g0, w)), minus_b0 = hn::Add(minus_b0, hn::Mul(g0, n0));
-    minus_a1 = hn::Add(minus_a1, hn::Mul(g1, w)), minus_b1 = hn::Add(minus_b1, hn::Mul(g1, n1));
+    plus0.add(w, h, within(level0, levels));
+    plus1.add(w, h, within(level1, levels));
+    minus0.add(w, h, within(level0, mirrored));
+    minus1.add(w, h, within(level1, mirrored));
   }
-  keep_better(d, best, levels.low, a0, b0);
-  keep_better(d, best, levels.low, a1, b1);
-  keep_better(d, best, levels.low, hn::Neg(minus_a0), minus_b0);
-  keep_better(d, best, levels.low, hn::Neg(minus_a1), minus_b1);
+  for (const Sums& s : {plus0, plus1}) keep_better(d, best, levels.low, s.a, s.b);
+  for (const Sums& s : {minus0, minus1}) keep_better(d, best, levels.low, hn::Neg(s.a), s.b);
 }
 
 // The true error of a scale with its own codes, and the sums that refit it.
